@@ -1,0 +1,82 @@
+# What people do with this project. `make help` lists it.
+# Everything is installed into .venv, with uv where it can be had (a tenth of pip's time), else with pip.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+PROJECT := $(CURDIR)
+
+# uv reads its local wheel folder from a variable of its own.
+ifdef PIP_FIND_LINKS
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+endif
+export DAGSTER_HOME ?= $(PROJECT)/.dagster_home
+export PYTHONPATH := $(PROJECT)
+
+.PHONY: help install demo test lint ui base seeds clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(VENV)/.demo ## make .venv with everything the demo needs
+
+demo: $(VENV)/.demo ## build what is out of date of the whole graph, then print the benchmark's table
+	@$(BIN)/python -m personamem_pipeline.demo
+
+test: $(VENV)/.dev ## lint, types and tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+lint: $(VENV)/.dev ## put formatting and imports in order
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+ui: $(VENV)/.demo ## Dagster's web page: graph, checks, lineage (http://127.0.0.1:3000)
+	$(BIN)/dagster-webserver -w workspace.yaml
+
+base: $(VENV)/.demo ## pre-train models/tiny-base again from the simulator's textbook (about half an hour)
+	mkdir -p .personamem
+	$(BIN)/python -m personamem_pipeline.llm.simulator.textbook --out .personamem/textbook.jsonl
+	$(BIN)/python -m personamem_pipeline.training.pretrain --textbook .personamem/textbook.jsonl \
+	  --scratch .personamem/pretrain --out models/tiny-base
+
+# Seed 0 comes last: it is the demo's own, so that `make demo` afterwards finds everything up to date.
+seeds: $(VENV)/.demo ## the demo trained with three seeds, and the paired test pooled over them
+	for seed in 1 2 0; do \
+	  PERSONAMEM_SEED=$$seed $(BIN)/python -m personamem_pipeline.demo --results .personamem/seeds/$$seed.json; \
+	done
+	$(BIN)/python -m personamem_pipeline.evaluation.pool .personamem/seeds/{0,1,2}.json --out .personamem/seeds
+
+clean: ## remove what was produced; keeps .venv
+	rm -rf .personamem .pytest_cache .mypy_cache .ruff_cache .tmp_dagster_home_*
+	find .dagster_home -mindepth 1 ! -name dagster.yaml -delete
+
+# A stamp per set of extras, newer than what decides it: the second `make` installs nothing.
+$(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
+	@$(call install,demo)
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	@$(call install,dev)
+	@touch $@ $(VENV)/.demo
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# Install the project with an extra: with the uv on PATH, else the one pip puts into .venv, else pip itself.
+define install
+uv="$$(command -v uv || true)"; \
+if [ -n "$$uv" ] && ! "$$uv" --version >/dev/null 2>&1; then uv=""; fi; \
+if [ -z "$$uv" ]; then $(BIN)/python -m pip install --quiet uv && uv="$(BIN)/uv" || uv=""; fi; \
+if [ -n "$$uv" ]; then \
+  VIRTUAL_ENV="$(PROJECT)/$(VENV)" "$$uv" pip install --constraint constraints.txt --editable '.[$(1)]'; \
+else \
+  $(BIN)/python -m pip install --constraint constraints.txt --editable '.[$(1)]'; \
+fi
+endef

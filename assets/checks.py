@@ -1,0 +1,114 @@
+"""The blocking checks of every stage: one table, so that assets declare and the resolver asks for the same ones.
+
+Only the names and promises stand here. Each is computed by its stage, in the process that has the rows at hand, and
+reported with the materialization.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+
+PROMISES: Mapping[str, Mapping[str, str]] = {
+    "persona_seeds": {
+        "unique_persons": "No person occurs twice.",
+        "both_splits": "Training and benchmark persons are both there.",
+    },
+    "personas": {
+        "whole_persons": "Every person has preferences with a topic and a text; a change follows what it replaces.",
+        "no_duplicate_preferences": "No person holds the same preference twice.",
+        "few_rejected": "At least four fifths of the seeds became persons.",
+    },
+    "conversations": {
+        "evidence_present": "Every session that gives something away names turns of its own as evidence.",
+        "roles_alternate": "User and assistant take turns, and the user speaks first.",
+        "few_rejected": "At least four fifths of the planned sessions were written.",
+    },
+    "histories": {
+        "in_time_order": "Sessions are in time order and turn ids are unique within a history.",
+        "evidence_kept": "No turn that carries evidence was cut.",
+        "within_budget": "A history is over its token budget only where evidence alone is.",
+    },
+    "questions": {
+        "certificates_present": "Every question has a certificate, and a refused one says why.",
+        "share_admitted": "At least half of the questions were admitted.",
+        "evidence_in_history": "Every question's evidence is in its person's history.",
+    },
+    "training_dataset": {
+        "complete_shards": "Every shard of histories and questions is in it.",
+        "person_disjoint": "None of its persons is in the benchmark.",
+        "no_shared_combinations": "No combination of query, preference and options is in the benchmark too.",
+        "evidence_in_history": "Every question's evidence is in its person's history.",
+        "every_question_type": "Every question type is there.",
+    },
+    "benchmark": {
+        "complete_shards": "Every shard of histories and questions is in it.",
+        "person_disjoint": "None of its persons is in the training dataset.",
+        "no_shared_combinations": "No combination of query, preference and options is in the training dataset too.",
+        "evidence_in_history": "Every question's evidence is in its person's history.",
+        "every_question_type": "Every question type is there.",
+    },
+    **{
+        stage: {
+            "loads_whole": "Every file of the checkpoint has the digest that its manifest names.",
+            "passport_matches_inputs": "The checkpoint's passport names the parents that this run resolved.",
+            "metrics_finite": "Every reported metric is a finite number.",
+        }
+        for stage in ("base_model", "sft_checkpoint", "grpo_checkpoint")
+    },
+    "benchmark_report": {
+        "loads_whole": "Every file of the report has the digest that its manifest names.",
+        "all_answers": "Every system answered every question in every option order.",
+        "metrics_finite": "Every reported metric is a finite number.",
+    },
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one check found. `problems` are the first few offenders, for people."""
+
+    name: str
+    passed: bool
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+
+def none_of(name: str, problems: list[str], **facts: Any) -> Outcome:
+    """An outcome that passes when there are no problems; counts them all, keeps the first five."""
+    return Outcome(name, not problems, {"problems": len(problems), **facts}, tuple(problems[:5]))
+
+
+def few_rejected(written: int, rejected: Sequence[tuple[str, str]], least: float = 0.8) -> Outcome:
+    """A row that an author got wrong is left out; when many are, something is wrong with the author or its prompt."""
+    planned = written + len(rejected)
+    share = written / planned if planned else 0.0
+    reasons = tuple(f"{row}: {reason}" for row, reason in rejected[:5])
+    return Outcome("few_rejected", share >= least, {"written": written, "rejected": len(rejected)}, reasons)
+
+
+def specs(asset: str) -> list[dg.AssetCheckSpec]:
+    """The blocking check specs of an asset."""
+    return [
+        dg.AssetCheckSpec(name, asset=asset, blocking=True, description=promise)
+        for name, promise in PROMISES[asset].items()
+    ]
+
+
+def results(asset: str, outcomes: list[Outcome]) -> list[dg.AssetCheckResult]:
+    """Dagster's form of the outcomes; every promised check must be among them, once."""
+    if sorted(outcome.name for outcome in outcomes) != sorted(PROMISES[asset]):
+        raise dg.DagsterInvariantViolationError(
+            f"{asset} promises the checks {sorted(PROMISES[asset])} but computed {[o.name for o in outcomes]}"
+        )
+    return [
+        dg.AssetCheckResult(
+            passed=bool(outcome.passed),
+            check_name=outcome.name,
+            metadata={**outcome.facts, "examples": dg.MetadataValue.json([text[:300] for text in outcome.problems])},
+        )
+        for outcome in outcomes
+    ]

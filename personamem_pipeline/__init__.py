@@ -1,0 +1,1 @@
+"""personamem-pipeline: PersonaMem-v2 as an end-to-end, traceable pipeline."""

@@ -1,0 +1,84 @@
+"""Records to Arrow and back.
+
+The Arrow schema is derived from the record's type rather than from the rows, so that a shard whose optional column is
+empty has the same schema as its neighbours. Free-form dicts are stored as JSON text.
+"""
+
+from __future__ import annotations
+
+import json
+import types
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+import pyarrow as pa
+from pydantic import BaseModel
+
+RecordT = TypeVar("RecordT", bound=BaseModel)
+_SCALARS = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+
+
+def arrow_schema(record: type[BaseModel]) -> pa.Schema:
+    """The Arrow schema of a record type."""
+    return pa.schema(_fields(record))
+
+
+def to_arrow(row: BaseModel) -> dict[str, Any]:
+    """A record as the plain dict that `pa.Table.from_pylist` takes under `arrow_schema`."""
+    return {name: _plain(getattr(row, name)) for name in type(row).model_fields}
+
+
+def from_arrow(record: type[RecordT], row: dict[str, Any]) -> RecordT:
+    """The record of one row of `Table.to_pylist()`; validates every field."""
+    return record.model_validate(_restore(record, row))
+
+
+def _fields(record: type[BaseModel]) -> list[pa.Field]:
+    return [pa.field(name, _type(info.annotation)) for name, info in record.model_fields.items()]
+
+
+def _type(annotation: Any) -> pa.DataType:
+    annotation = _without_none(annotation)
+    origin = get_origin(annotation)
+    if annotation in _SCALARS:
+        return _SCALARS[annotation]
+    if origin is Literal:
+        return pa.string()
+    if origin is dict:
+        return pa.string()
+    if origin in (tuple, list):
+        return pa.list_(_type(get_args(annotation)[0]))
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return pa.struct(_fields(annotation))
+    raise TypeError(f"no Arrow type for {annotation!r}")
+
+
+def _without_none(annotation: Any) -> Any:
+    if get_origin(annotation) in (Union, types.UnionType):
+        rest = [arg for arg in get_args(annotation) if arg is not type(None)]
+        if len(rest) == 1:
+            return rest[0]
+    return annotation
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return to_arrow(value)
+    if isinstance(value, dict):
+        return json.dumps(value, sort_keys=True)
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _restore(annotation: Any, value: Any) -> Any:
+    annotation = _without_none(annotation)
+    origin = get_origin(annotation)
+    if value is None:
+        return None
+    if origin is dict:
+        return json.loads(value)
+    if origin in (tuple, list):
+        return [_restore(get_args(annotation)[0], item) for item in value]
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return {name: _restore(info.annotation, value.get(name)) for name, info in annotation.model_fields.items()}
+    return value

@@ -1,0 +1,107 @@
+"""The code location: which assets there are and how the world is reached. The composition root; it may import all.
+
+    dagster dev                       # through workspace.yaml
+    dagster asset materialize ...     # through DAGSTER_MODULE_NAME, see .envrc
+
+Loading it imports no torch, transformers, mlflow or openai and takes less than 3 s; a test holds that.
+
+The nightly evaluation has two schedules over one job, and the switch in the UI says which is on: `nightly_evaluation`
+skips with a reason when the current checkpoint was already evaluated, `nightly_evaluation_always` runs every night.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from assets import checkpoints, conversations, datasets, histories, personas, questions, report, seeds
+from assets.checkpoints import COMMANDS
+from personamem_pipeline.presets import Preset, load_preset
+from personamem_pipeline.settings import Settings, load_settings
+from resources.compute import LocalProcess
+from resources.endpoint import EndpointResource
+from resources.store import StoreResource
+from resources.tracking import Tracking
+
+NIGHTLY = "nightly_evaluation"
+AT_THREE = "0 3 * * *"
+
+
+def build_defs(settings: Settings, *, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """Fresh definitions for these settings; `resources` replaces single resources by name, e.g. in tests."""
+    preset = load_preset(settings.preset, seed=settings.seed)
+    job = dg.define_asset_job(NIGHTLY, selection=["benchmark_report"], tags={"stage": "evaluation"})
+    return dg.Definitions(
+        assets=build_assets(preset, settings.llm_model),
+        resources={**default_resources(settings), **(resources or {})},
+        jobs=[job],
+        schedules=[_schedule(job, NIGHTLY, always=False), _schedule(job, f"{NIGHTLY}_always", always=True)],
+        # Stages that are worth a process of their own run as commands anyway; a process per data stage would spend
+        # more time on loading this module than on the work.
+        executor=dg.in_process_executor,
+    )
+
+
+def build_assets(preset: Preset, model: str, commands: Mapping[str, str] = COMMANDS) -> list[dg.AssetsDefinition]:
+    """All assets of a preset, parents first. `model` writes the data and is part of their code versions; `commands`
+    are the modules that Compute runs."""
+    return [
+        *seeds.build(preset.data),
+        *personas.build(preset.data, model),
+        *conversations.build(preset.data, model),
+        *histories.build(preset.data),
+        *questions.build(preset.data, model),
+        *datasets.build(preset.data),
+        *checkpoints.build(preset, commands),
+        *report.build(preset, commands),
+    ]
+
+
+def default_resources(settings: Settings) -> dict[str, Any]:
+    """How a machine with these settings reaches the world."""
+    return {
+        "store": StoreResource(root=str(settings.store)),
+        "endpoint": EndpointResource(base_url=settings.llm_base_url, model=settings.llm_model),
+        "compute": LocalProcess(),
+        "tracking": Tracking(uri=settings.mlflow_uri),
+    }
+
+
+def _schedule(job: Any, name: str, *, always: bool) -> dg.ScheduleDefinition:
+    @dg.schedule(
+        name=name,
+        job=job,
+        cron_schedule=AT_THREE,
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.STOPPED,
+        description="Every night." if always else "At night, when there is a checkpoint that was not evaluated yet.",
+    )
+    def nightly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        checkpoint = _materialization(context.instance, "grpo_checkpoint")
+        if checkpoint is None:
+            return dg.SkipReason("there is no grpo_checkpoint yet")
+        current = {"grpo_checkpoint": checkpoint, "benchmark": _materialization(context.instance, "benchmark") or {}}
+        evaluated = _materialization(context.instance, "benchmark_report") or {}
+        version = checkpoint["dagster/data_version"]
+        if not always and all(
+            evaluated.get(f"dagster/input_data_version/{name}") == tags.get("dagster/data_version")
+            for name, tags in current.items()
+        ):
+            return dg.SkipReason(f"grpo_checkpoint {version} was already evaluated on this benchmark")
+        # The night is part of the key, so that an evaluation that failed is asked for again the next night.
+        return dg.RunRequest(run_key=f"{version}@{context.scheduled_execution_time.isoformat()}")
+
+    return nightly
+
+
+def _materialization(instance: dg.DagsterInstance, name: str) -> Mapping[str, str] | None:
+    """The tags of an asset's latest materialization."""
+    event = instance.get_latest_materialization_event(dg.AssetKey(name))
+    if event is None or event.asset_materialization is None:
+        return None
+    return event.asset_materialization.tags or {}
+
+
+defs = build_defs(load_settings())

@@ -1,0 +1,102 @@
+"""Where a report comes from, and whether it may be made: inputs followed upwards through manifests and passports.
+
+Fails closed: a checkpoint whose dataset is gone or changed, or that was trained on people of the benchmark, is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from personamem_pipeline.errors import UserError
+from personamem_pipeline.lineage import GRAPH, PASSPORT, read_passport
+from personamem_pipeline.presets import Preset
+from personamem_pipeline.records import Question
+from personamem_pipeline.store import Store
+
+
+def provenance(store: Store, inputs: Mapping[str, str], preset: Preset, code_version: str) -> dict[str, Any]:
+    """The report's provenance block; every file of the inputs and of their parents is hashed again on the way."""
+    rows = lineage(store, inputs)
+    return {
+        "preset": preset.name,
+        "preset_digest": preset.digest,
+        "code_version": code_version,
+        "training_seeds": {"sft": preset.sft.seed, "grpo": preset.grpo.seed},
+        "memory": preset.memory.model_dump(mode="json"),
+        "versions": dict(sorted(inputs.items())),
+        "lineage": rows,
+        "remarks": _remarks(rows, inputs),
+    }
+
+
+def lineage(store: Store, inputs: Mapping[str, str]) -> list[dict[str, Any]]:
+    """One row per input and per unsharded parent, inputs first. Shards are named by their versions only."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    waiting = sorted(inputs.items())
+    while waiting:
+        name, version = waiting.pop(0)
+        if (name, version) in rows:
+            continue
+        kind = GRAPH[name].kind
+        directory = store.verified(kind, version)
+        manifest = store.manifest(kind, version)
+        parents = dict(manifest.parents)
+        if (directory / PASSPORT).is_file():
+            parents |= read_passport(directory).inputs
+        rows[name, version] = {
+            "name": name,
+            "kind": kind,
+            "version": version,
+            "producer": dict(sorted(manifest.producer.items())),
+            "parents": dict(sorted(parents.items())),
+        }
+        waiting += [item for item in sorted(parents.items()) if item[0] in GRAPH and not GRAPH[item[0]].sharded]
+    return list(rows.values())
+
+
+def refuse_shared_persons(store: Store, rows: Sequence[Mapping[str, Any]], persons: set[str]) -> None:
+    """Refuse checkpoints that were trained on people of the benchmark, or that do not say on whom they were trained."""
+    for row in rows:
+        if "training_dataset" in GRAPH[row["name"]].parents and "training_dataset" not in row["parents"]:
+            raise UserError(
+                "the checkpoint does not say which training_dataset it was trained on",
+                where=store.path(row["kind"], row["version"]),
+                expected="its version among the parents in manifest.json or passport.json",
+                remedy=f"materialize {row['name']} again",
+            )
+        if row["name"] != "training_dataset":
+            continue
+        path = store.path(row["kind"], row["version"]) / "histories.parquet"
+        trained_on = set(pq.read_table(path, columns=["person_id"])["person_id"].to_pylist())
+        if shared := sorted(trained_on & persons):
+            raise UserError(
+                f"{len(shared)} people of the benchmark are in the training data, the first is {shared[0]}",
+                where=path,
+                expected="checkpoints trained on other people than the benchmark's",
+                remedy="materialize training_dataset and benchmark from the same shards, then train again",
+            )
+
+
+def refused_questions(store: Store, benchmark_version: str) -> list[Question]:
+    """The benchmark's questions that their certificates refused, from the shards that the store still has."""
+    parents = store.manifest("benchmark", benchmark_version).parents
+    shards = [version for name, version in sorted(parents.items()) if name.startswith("questions/")]
+    here = [version for version in shards if store.path("questions", version).is_dir()]
+    if len(here) < len(shards):
+        return []
+    rows = [row for version in here for row in store.read_rows("questions", version, Question)]
+    return [row for row in rows if row.split == "benchmark" and not row.certificate.admitted]
+
+
+def _remarks(rows: Sequence[Mapping[str, Any]], inputs: Mapping[str, str]) -> list[str]:
+    """Where a checkpoint started from another parent than the one that stands beside it in the report."""
+    return [
+        f"{row['name']} was trained from {name} {version[:12]}, but the report shows {name} {inputs[name][:12]}"
+        for row in rows
+        if inputs.get(row["name"]) == row["version"]
+        for name, version in row["parents"].items()
+        if name in inputs and inputs[name] != version
+    ]

@@ -1,0 +1,157 @@
+"""A textbook in the simulator's language, from which the tiny base model of this repository is pre-trained.
+
+    python -m personamem_pipeline.llm.simulator.textbook --rows 120000 --out textbook.jsonl
+
+Four kinds of exercise: what a thing goes with, who likes what in some sentences, merging two lists, finding the line that
+decides a question. None is in the memory-agent's format: reading a chat chunk *into* a memory is left to SFT and GRPO. No
+person occurs in it, and no combination of cue, sentence and question that belongs to the benchmark, nor an unseen cue.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from personamem_pipeline.llm.simulator import author
+from personamem_pipeline.llm.simulator.world import BACKGROUND_TYPES, WorldPreference, world
+from personamem_pipeline.records import CONVERSATION_TYPES
+from personamem_pipeline.seeds import rng
+
+Exercise = tuple[str, str]
+WEIGHTS = {"goes_with": 3, "who_likes": 4, "merge": 3, "decide": 5}
+NOTHING = "none"
+
+
+def exercises(rows: int, seed: int) -> Iterator[dict[str, str]]:
+    """`rows` exercises as {"kind", "prompt", "target"}; the same seed gives the same book."""
+    makers: dict[str, Callable[[random.Random], Exercise]] = {
+        "goes_with": _goes_with,
+        "who_likes": _who_likes,
+        "merge": _merge,
+        "decide": _decide,
+    }
+    for row in range(rows):
+        draw = rng(seed, "textbook", row)
+        kind = draw.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
+        prompt, target = makers[kind](draw)
+        yield {"kind": kind, "prompt": prompt, "target": target}
+
+
+def _line(preference: WorldPreference) -> str:
+    return f"- {preference.topic}: {preference.text}"
+
+
+def _goes_with(draw: random.Random) -> Exercise:
+    items = draw.sample(world().preferences, 4)
+    cues = [draw.choice(item.cues) for item in items]
+    return f"What goes with these: {', '.join(cues)}?", "\n".join(map(_line, items))
+
+
+def _session(draw: random.Random, preference: WorldPreference, *, who: str = "self", previous: str = "") -> list[str]:
+    brief = {
+        "event": "updates" if previous else "reveals",
+        "pref_type": BACKGROUND_TYPES.get(preference.topic, "neutral_preferences"),
+        "topic": preference.topic,
+        "preference": preference.text,
+        "previous": previous,
+        "who": who,
+        "conversation_type": draw.choice(CONVERSATION_TYPES),
+        "edition": "training",
+        "wording": "seen",
+    }
+    return [f"{message['role']}: {message['content']}" for message in author.session(brief, draw)["messages"]]
+
+
+def _small_talk(draw: random.Random) -> list[str]:
+    if draw.random() < 0.3:
+        brief = {"event": "reveals", "pref_type": "sensitive_info", "topic": "door code", "preference": "", "who": "self"}
+        brief["preference"] = author.private_value(draw)
+    else:
+        brief = {"event": "small_talk"}
+    return [f"{message['role']}: {message['content']}" for message in author.session(brief, draw)["messages"]]
+
+
+def _distinct(draw: random.Random, count: int) -> list[WorldPreference]:
+    """That many preferences, no two of one topic."""
+    return [draw.choice(topic.preferences) for topic in draw.sample(world().topics, count)]
+
+
+def _who_likes(draw: random.Random) -> Exercise:
+    found: dict[str, WorldPreference] = {}
+    lines: list[str] = []
+    for preference in _distinct(draw, draw.randrange(1, 5)):
+        kind = draw.random()
+        if kind < 0.2:
+            lines += _session(draw, preference, who="others")
+        elif kind < 0.35:
+            lines += _small_talk(draw)
+        elif kind < 0.5:
+            old = draw.choice([p for p in world().topic(preference.topic).preferences if p != preference])
+            lines += _session(draw, preference, previous=old.text)
+            found[preference.topic] = preference
+        else:
+            lines += _session(draw, preference)
+            found[preference.topic] = preference
+    return "What does the user like?\n" + "\n".join(lines), "\n".join(map(_line, found.values())) or NOTHING
+
+
+def _merge(draw: random.Random) -> Exercise:
+    old = _distinct(draw, draw.randrange(0, 6))
+    kept = {preference.topic: preference for preference in old}
+    news: list[str] = []
+    for preference in _distinct(draw, draw.randrange(0, 4)):
+        kept[preference.topic] = preference
+        news.append(_line(preference))
+    if old and draw.random() < 0.4:
+        changed = draw.choice(world().topic(draw.choice(old).topic).preferences)
+        kept[changed.topic] = changed
+        news.append(_line(changed))
+    if kept and draw.random() < 0.3:
+        gone = kept.pop(draw.choice(sorted(kept)))
+        news.append(f"forget {gone.text}")
+    prompt = f"Old list:\n{_block(old)}\nNews:\n" + ("\n".join(news) or NOTHING) + "\nMerge."
+    return prompt, "\n".join(map(_line, kept.values())) or NOTHING
+
+
+def _block(preferences: list[WorldPreference]) -> str:
+    return "\n".join(map(_line, preferences)) or NOTHING
+
+
+def _decide(draw: random.Random) -> Exercise:
+    listed = _distinct(draw, draw.randrange(0, 6))
+    rest = [topic for topic in world().topics if topic.name not in {p.topic for p in listed}]
+    use = bool(listed) and draw.random() < 0.75
+    target = draw.choice(listed) if use else draw.choice(draw.choice(rest).preferences)
+    brief = {
+        "pref_type": "neutral_preferences",
+        "topic": target.topic,
+        "preference": target.text,
+        "previous": "",
+        "who": "self" if use else "others",
+        "edition": "training",
+        "profile": {},
+    }
+    made = author.question(brief, draw)
+    options = [made["correct_answer"], *made["incorrect_answers"]]
+    draw.shuffle(options)
+    letter = "abcd"[options.index(made["correct_answer"])]
+    shown = "\n".join(f"({key}) {text}" for key, text in zip("abcd", options, strict=True))
+    prompt = f"List:\n{_block(listed)}\nWhich fits? {made['user_query']}\n{shown}"
+    return prompt, f"{_line(target) if use else NOTHING}\n\\boxed{{{letter}}}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=120_000, help="exercises to write")
+    parser.add_argument("--seed", type=int, default=0, help="seed of every draw")
+    parser.add_argument("--out", type=Path, required=True, help="JSON lines file to write")
+    arguments = parser.parse_args()
+    with arguments.out.open("w") as file:
+        file.writelines(json.dumps(row) + "\n" for row in exercises(arguments.rows, arguments.seed))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""An episode: a model reads a chat chunk by chunk, keeps a memory, and answers from the memory alone.
+
+    m_0 = nothing;  m_t = f(m_{t-1}, chunk_t);  answer = g(m_T, question)
+
+`write_memories` takes no question: the writer cannot see one (promise 1 of the design). Many histories advance in lock
+step, so that each turn is one batched call of the generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from personamem_pipeline.memory.chunking import Chunk, chunk_messages
+from personamem_pipeline.memory.generators.base import Generation, Generator
+from personamem_pipeline.memory.prompts import EMPTY, answer_prompt, without_thinking, write_prompt
+from personamem_pipeline.presets import MemoryConfig
+from personamem_pipeline.records import Message
+from personamem_pipeline.seeds import stable_int
+
+
+@dataclass(frozen=True)
+class MemoryTurn:
+    """One write turn: what the model saw, what it wrote, and the memory that resulted."""
+
+    index: int
+    chunk: Chunk
+    prompt: str
+    generation: Generation
+    memory: str
+    """The memory after the turn."""
+    kept: str
+    """Why the previous memory was kept (`empty` or `unfinished`); empty when the reply replaced it."""
+
+
+def next_memory(previous: str, generation: Generation) -> tuple[str, str]:
+    """The memory after a reply, and why the previous one was kept, if it was.
+
+    An unfinished reply (cut by the token cap, or thinking that never closed) or an empty one changes nothing: a memory
+    that was cut in the middle would look whole.
+    """
+    if not generation.finished:
+        return previous, "unfinished"
+    written = without_thinking(generation.text).strip()
+    if not written:
+        return previous, "empty"
+    return ("" if written == EMPTY else written), ""
+
+
+def plan_chunks(messages: Sequence[Message], generator: Generator, config: MemoryConfig) -> list[Chunk]:
+    """The chunks of a history: whole messages, the model's own tokens. Over `max_chunks` is the caller's to handle."""
+    return chunk_messages(messages, config.chunk_tokens, generator.count)
+
+
+def write_memories(
+    histories: Sequence[Sequence[Message]],
+    generator: Generator,
+    config: MemoryConfig,
+    *,
+    temperature: float = 0.0,
+    seed: int = 0,
+) -> list[list[MemoryTurn]]:
+    """Read every history and return its write turns, one list per history (empty for an empty history)."""
+    chunks = [plan_chunks(messages, generator, config) for messages in histories]
+    turns: list[list[MemoryTurn]] = [[] for _ in histories]
+    for index in range(max(map(len, chunks), default=0)):
+        active = [i for i, own in enumerate(chunks) if index < len(own)]
+        before = [turns[i][-1].memory if turns[i] else "" for i in active]
+        prompts = [write_prompt(config.prompts, chunks[i][index], memory) for i, memory in zip(active, before, strict=True)]
+        replies = generator.generate(
+            prompts, max_tokens=config.memory_tokens, temperature=temperature, seed=stable_int(seed, "write", index)
+        )
+        for i, prompt, previous, reply in zip(active, prompts, before, replies, strict=True):
+            memory, kept = next_memory(previous, reply)
+            turns[i].append(MemoryTurn(index, chunks[i][index], prompt, reply, memory, kept))
+    return turns
+
+
+def final_memory(turns: Sequence[MemoryTurn]) -> str:
+    """The memory after the last chunk; empty when nothing was read."""
+    return turns[-1].memory if turns else ""
+
+
+def answer(
+    memories: Sequence[str],
+    queries: Sequence[str],
+    options: Sequence[Mapping[str, str] | None],
+    generator: Generator,
+    config: MemoryConfig,
+    *,
+    temperature: float = 0.0,
+    seed: int = 0,
+) -> list[Generation]:
+    """Answer each query from its memory alone, in one batched call; order kept."""
+    prompts = [
+        answer_prompt(config.prompts, memory, query, lettered)
+        for memory, query, lettered in zip(memories, queries, options, strict=True)
+    ]
+    return generator.generate(
+        prompts, max_tokens=config.answer_tokens, temperature=temperature, seed=stable_int(seed, "answer")
+    )

@@ -1,0 +1,33 @@
+"""The seam between the memory agent and whatever runs the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One reply. `token_ids` are exactly the sampled ids, the end token included when there is one."""
+
+    prompt_ids: tuple[int, ...]
+    token_ids: tuple[int, ...]
+    text: str
+    """The reply without special tokens."""
+    finished: bool
+    """The model ended by itself; False means that the budget cut it off."""
+
+
+class Generator(Protocol):
+    """Anything that answers single-turn prompts in batches."""
+
+    def count(self, text: str) -> int:
+        """Length of a text in the model's tokens."""
+        ...
+
+    def generate(
+        self, prompts: Sequence[str], *, max_tokens: int, temperature: float = 0.0, seed: int = 0
+    ) -> list[Generation]:
+        """One reply per prompt, order kept. Temperature 0 is greedy; otherwise draws depend only on `seed`."""
+        ...

@@ -1,0 +1,109 @@
+"""`transformers.generate` as a generator: the default on CPU, and the reference for any faster engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+from personamem_pipeline.errors import UserError
+from personamem_pipeline.memory.generators.base import Generation
+from personamem_pipeline.memory.generators.rendering import Renderer
+from personamem_pipeline.seeds import stable_int
+
+TORCH_SEEDS = 2**31
+
+
+def load_model(directory: Path) -> tuple[Any, Any]:
+    """Model (float32 on CPU, bfloat16 on a GPU) and tokenizer of a local Hugging Face directory; clear errors if broken."""
+    if not (directory / "config.json").is_file():
+        raise UserError(
+            "not a model directory: there is no config.json",
+            where=directory,
+            expected="a checkpoint of this project, or a local Hugging Face model directory",
+            remedy="give the directory that holds config.json, tokenizer.json and model.safetensors",
+        )
+    if not any((directory / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
+        raise UserError(
+            "the checkpoint has no tokenizer",
+            where=directory,
+            expected="tokenizer.json beside config.json",
+            remedy="copy the tokenizer of the model that it was trained from, or materialize the checkpoint again",
+        )
+    gpu = torch.cuda.is_available()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
+        model = AutoModelForCausalLM.from_pretrained(
+            directory, local_files_only=True, dtype=torch.bfloat16 if gpu else torch.float32
+        )
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(
+            f"the model cannot be loaded: {error}",
+            where=directory,
+            expected="whole safetensors files with the architecture that config.json names",
+            remedy="the directory was cut off or mixed up; copy it again or materialize the checkpoint again",
+        ) from error
+    return model.to("cuda" if gpu else "cpu").eval(), tokenizer
+
+
+class TransformersGenerator:
+    """Batched generation with a local model. Greedy at temperature 0; otherwise draws depend only on the seed."""
+
+    def __init__(self, directory: Path, *, batch_size: int = 64) -> None:
+        self.model, tokenizer = load_model(directory)
+        self.renderer = Renderer(tokenizer, where=str(directory))
+        self.batch_size = batch_size
+
+    def count(self, text: str) -> int:
+        return self.renderer.count(text)
+
+    def generate(
+        self, prompts: Sequence[str], *, max_tokens: int, temperature: float = 0.0, seed: int = 0
+    ) -> list[Generation]:
+        rows = [self.renderer.prompt_ids(prompt) for prompt in prompts]
+        # Neighbours of equal length waste no padding; the replies go back to their own places.
+        order = sorted(range(len(rows)), key=lambda i: (len(rows[i]), i))
+        replies: dict[int, Generation] = {}
+        for start in range(0, len(order), self.batch_size):
+            batch = order[start : start + self.batch_size]
+            with torch.random.fork_rng():
+                torch.manual_seed(stable_int("generate", seed, start) % TORCH_SEEDS)
+                ids = self._generate([rows[i] for i in batch], max_tokens, temperature)
+            replies.update((i, self._reply(rows[i], out)) for i, out in zip(batch, ids, strict=True))
+        return [replies[i] for i in range(len(rows))]
+
+    def _generate(self, rows: list[list[int]], max_tokens: int, temperature: float) -> list[list[int]]:
+        width = max(map(len, rows))
+        pad = self.renderer.pad_id
+        ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows], device=self.model.device)
+        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=self.model.device)
+        config = GenerationConfig(
+            max_new_tokens=max_tokens,
+            do_sample=temperature > 0,
+            temperature=temperature or None,
+            top_k=0 if temperature > 0 else None,
+            top_p=1.0 if temperature > 0 else None,
+            eos_token_id=self.renderer.eos_id,
+            pad_token_id=pad,
+        )
+        with torch.inference_mode():
+            out = self.model.generate(input_ids=ids, attention_mask=mask, generation_config=config)
+        return [until_end(row, self.renderer.eos_id) for row in out[:, width:].tolist()]
+
+    def _reply(self, prompt: list[int], ids: list[int]) -> Generation:
+        return to_generation(self.renderer, prompt, ids)
+
+
+def until_end(ids: list[int], eos_id: int) -> list[int]:
+    """The ids up to and with the first end token; what follows is padding."""
+    return ids[: ids.index(eos_id) + 1] if eos_id in ids else ids
+
+
+def to_generation(renderer: Renderer, prompt: Sequence[int], ids: Sequence[int]) -> Generation:
+    """A reply as a record; it is finished when it ends with the end token."""
+    finished = bool(ids) and ids[-1] == renderer.eos_id
+    return Generation(tuple(prompt), tuple(ids), renderer.text(list(ids)), finished)

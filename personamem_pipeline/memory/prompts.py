@@ -1,0 +1,85 @@
+"""What the memory agent is asked, and how its replies are read.
+
+Two styles: `full` for language models, `compact` for the tiny demo model. In both the chunk comes *before* the memory, so
+that all rollouts of a history share the longest prefix, and the writing prompt has no place for a question.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from personamem_pipeline.memory.chunking import render_messages
+from personamem_pipeline.records import Message
+
+EMPTY = "none"
+"""What stands for a memory with nothing in it, in prompts and in replies."""
+
+_WRITE = {
+    "compact": "Chat:\n{chunk}\n\nMemory:\n{memory}\n\nWrite the new memory.",
+    "full": (
+        "Below is the next part of a chat between a user and an assistant, followed by the memory you keep about the "
+        "user.\n\nChat:\n{chunk}\n\nMemory so far:\n{memory}\n\n"
+        "Rewrite the memory so that it helps a future assistant serve this user. Note what the chat shows about the "
+        "user, above all what is only implied: tastes, habits, circumstances, boundaries. Keep what still holds, replace "
+        "what has changed, drop what the user asked to forget. Do not note what is true of other people only, private "
+        "numbers or keys, or the tasks themselves.\n"
+        "Reply with the whole new memory and nothing else: one line per item, `- topic: content`, at most {lines} "
+        f"lines; if there is nothing to note, reply `{EMPTY}`."
+    ),
+}
+_ANSWER = {
+    "compact": "Memory:\n{memory}\n\nQuestion: {query}{options}\n\nAnswer.",
+    "full": (
+        "You answer a user of whom you know only this memory.\n\nMemory:\n{memory}\n\nThe user asks: {query}{options}"
+        "\n\n{how}"
+    ),
+}
+_CHOOSE = (
+    "Choose the reply that serves this user best. If the memory says nothing that matters, choose the one that assumes "
+    "nothing. First quote the line of the memory that decides it (or `none`), then give the letter as \\boxed{a}."
+)
+_REPLY = "Reply to the user in one or two sentences, making use of what the memory says where it matters."
+MAX_LINES = 40
+_LETTER = re.compile(r"\\boxed\{\s*\(?([A-Za-z])\)?\.?\s*\}")
+_THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
+
+
+def write_prompt(style: str, chunk: Sequence[Message], memory: str) -> str:
+    """The user message that asks for the memory after `chunk`, given the memory before it."""
+    return _fill(_WRITE[style], chunk=render_messages(chunk), memory=memory.strip() or EMPTY, lines=str(MAX_LINES))
+
+
+def answer_prompt(style: str, memory: str, query: str, options: Mapping[str, str] | None) -> str:
+    """The user message that asks a question of the memory alone; without options the open-ended form."""
+    lettered = "".join(f"\n({letter}) {text}" for letter, text in (options or {}).items())
+    how = _CHOOSE if options else _REPLY
+    return _fill(_ANSWER[style], memory=memory.strip() or EMPTY, query=query, options=lettered, how=how)
+
+
+def _fill(template: str, **values: str) -> str:
+    # One pass over the template, so that braces in a user's text are text.
+    return re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], match[0]), template)
+
+
+def boxed(letter: str) -> str:
+    """How a letter is given in an answer."""
+    return f"\\boxed{{{letter}}}"
+
+
+def parse_letter(text: str, letters: str = "abcd") -> str | None:
+    """The letter of the last `\\boxed{x}` after any thinking, in any of the usual spellings; None if there is none."""
+    found = _LETTER.findall(without_thinking(text))
+    letter = found[-1].lower() if found else ""
+    return letter if letter and letter in letters else None
+
+
+def without_thinking(text: str) -> str:
+    """The text after closed think tags. Text whose thinking never closes is all thinking, so nothing is left."""
+    rest = _THOUGHT.sub("", text)
+    return rest.split("<think>")[0]
+
+
+def prompt_texts(style: str) -> str:
+    """All template text of a style: what a stage's code version takes the digest of."""
+    return "\n".join((_WRITE[style], _ANSWER[style], _CHOOSE, _REPLY))

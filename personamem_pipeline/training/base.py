@@ -1,0 +1,57 @@
+"""The `base_model` stage: take the model that training starts from into the store.
+
+    python -m personamem_pipeline.training.base --job job.json
+
+Weights are copied bit by bit from a local directory (`base.path` of the preset), after they were loaded once to see that
+they are whole; the copy carries the source's own passport under `source`.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+from personamem_pipeline.lineage import PASSPORT
+from personamem_pipeline.memory.generators.rendering import Renderer
+from personamem_pipeline.memory.generators.transformers import load_model
+from personamem_pipeline.settings import PROJECT
+from personamem_pipeline.stage import Progress, StageJob, StageResult, run_stage
+from personamem_pipeline.store import MANIFEST, Store, sha256_file
+from personamem_pipeline.training.checkpoints import KIND, put_checkpoint
+
+
+def main(job: StageJob, progress: Progress) -> StageResult:
+    """Check and copy the base model; see the module's docstring."""
+    source = (PROJECT / job.preset.base.path).resolve()
+    model, tokenizer = load_model(source)
+    Renderer(tokenizer, where=str(source))
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    store = Store(job.store)
+    store.root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".base-", dir=store.root) as name:
+        directory = Path(name)
+        for path in sorted(source.iterdir()):
+            if path.is_file() and path.name not in (PASSPORT, MANIFEST):
+                shutil.copyfile(path, directory / path.name)
+        origin = source / PASSPORT
+        weights = {path.name: sha256_file(path) for path in sorted(directory.glob("*.safetensors"))}
+        extra = {
+            "source": json.loads(origin.read_text()) if origin.is_file() else {"path": job.preset.base.path},
+            "weights": weights,
+            "parameters": parameters,
+        }
+        version = put_checkpoint(job, store, directory, job.preset.base, extra)
+    progress.say("%d parameters from %s", parameters, source)
+    return StageResult(
+        kind=KIND,
+        version=version,
+        metrics={"parameters": parameters, "vocabulary": len(tokenizer)},
+        paths={"checkpoint": str(store.path(KIND, version))},
+        notes={"source": f"`{job.preset.base.path}`"},
+    )
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,59 @@
+"""Checkpoints: a Hugging Face directory with a passport, put into the store under the digest of its files.
+
+Nothing in a checkpoint depends on when or where it was made, so that the same inputs give the same version: an unbroken
+run and one that was killed and resumed can be compared by their digests.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from personamem_pipeline.lineage import PASSPORT
+from personamem_pipeline.presets import Section
+from personamem_pipeline.stage import StageJob
+from personamem_pipeline.store import Store, write_json_atomically
+
+KIND = "checkpoints"
+PACKAGES = ("torch", "transformers", "trl", "tokenizers")
+
+
+def save_checkpoint(job: StageJob, model: Any, tokenizer: Any, section: Section, extra: dict[str, Any]) -> str:
+    """Save model, tokenizer and passport, and return the checkpoint's version."""
+    store = Store(job.store)
+    store.root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".checkpoint-", dir=store.root) as name:
+        directory = Path(name)
+        model.save_pretrained(directory)
+        tokenizer.save_pretrained(directory)
+        return put_checkpoint(job, store, directory, section, extra)
+
+
+def put_checkpoint(job: StageJob, store: Store, directory: Path, section: Section, extra: dict[str, Any]) -> str:
+    """Write the passport beside the files in `directory`, store them, and return the version."""
+    passport = {
+        "stage": job.stage,
+        "inputs": job.inputs,
+        "code_version": job.code_version,
+        "preset": {"name": job.preset.name, "section": section.model_dump(mode="json"), "digest": section.digest},
+        "memory": job.preset.memory.model_dump(mode="json"),
+        "packages": {package: version(package) for package in PACKAGES},
+        **extra,
+    }
+    write_json_atomically(directory / PASSPORT, passport)
+    producer = {"stage": job.stage, "code_version": job.code_version, "config": section.digest}
+    return store.put_directory(KIND, directory, parents=job.inputs, producer=producer).version
+
+
+def checkpoint_directory(job: StageJob, parent: str) -> Path:
+    """The verified directory of a parent checkpoint."""
+    return Store(job.store).verified(KIND, job.inputs[parent])
+
+
+def drop_steps(scratch: Path) -> None:
+    """Delete the resumable steps of a finished stage; its logs and result stay."""
+    for path in scratch.glob("checkpoint-*"):
+        shutil.rmtree(path)

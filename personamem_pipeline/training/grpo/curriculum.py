@@ -1,0 +1,51 @@
+"""Which question is asked in which optimizer step: fixed before training starts, from the seed alone.
+
+Every step holds the same share of open-ended questions, option orders are drawn once per appearance (so that a whole group
+of rollouts sees the same letters), and every question is asked once before any is asked again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from personamem_pipeline.presets import GrpoConfig
+from personamem_pipeline.questions.options import lettered
+from personamem_pipeline.records import Question
+from personamem_pipeline.seeds import rng
+
+
+@dataclass(frozen=True)
+class Item:
+    """One group's task: a question about one person's history, as multiple choice or open-ended."""
+
+    question: Question
+    options: dict[str, str] | None
+    """Letter -> text; None for the open form."""
+    letter: str | None
+    """The right letter; None for the open form."""
+
+
+def curriculum(questions: Sequence[Question], config: GrpoConfig) -> list[Item]:
+    """`steps * prompts_per_step` items in the order of training."""
+    open_per_step = round(config.open_share * config.prompts_per_step)
+    stream = _endless(questions, config.seed)
+    items: list[Item] = []
+    for _ in range(config.steps):
+        for slot in range(config.prompts_per_step):
+            epoch, question = next(stream)
+            if slot < open_per_step:
+                items.append(Item(question, None, None))
+            else:
+                options, letter = lettered(question, config.seed, order=epoch)
+                items.append(Item(question, options, letter))
+    return items
+
+
+def _endless(questions: Sequence[Question], seed: int) -> Iterator[tuple[int, Question]]:
+    epoch = 0
+    while True:
+        order = list(questions)
+        rng(seed, "curriculum", epoch).shuffle(order)
+        yield from ((epoch, question) for question in order)
+        epoch += 1

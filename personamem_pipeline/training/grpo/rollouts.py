@@ -1,0 +1,70 @@
+"""Rollouts: the policy reads histories chunk by chunk and answers, all rollouts in lock step.
+
+The episode loop is `memory.episode`, the very one that evaluation uses; here the generator is the trainer's own model, and
+the exact sampled token ids are kept, because they are what the gradient is taken of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from personamem_pipeline.memory.episode import MemoryTurn, answer, final_memory, write_memories
+from personamem_pipeline.memory.generators.base import Generation, Generator
+from personamem_pipeline.memory.generators.rendering import Renderer
+from personamem_pipeline.memory.generators.transformers import to_generation
+from personamem_pipeline.presets import MemoryConfig
+from personamem_pipeline.records import Message
+from personamem_pipeline.training.grpo.curriculum import Item
+
+Sample = Callable[[list[list[int]], int, float, int], list[list[int]]]
+"""(prompt ids, token budget, temperature, seed) -> sampled ids, cut after the end token."""
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One trajectory: the write turns, then the answer."""
+
+    item: Item
+    turns: tuple[MemoryTurn, ...]
+    answer: Generation
+
+
+class PolicyGenerator:
+    """The policy in training as a `Generator`."""
+
+    def __init__(self, renderer: Renderer, sample: Sample) -> None:
+        self.renderer, self.sample = renderer, sample
+
+    def count(self, text: str) -> int:
+        return self.renderer.count(text)
+
+    def generate(
+        self, prompts: Sequence[str], *, max_tokens: int, temperature: float = 0.0, seed: int = 0
+    ) -> list[Generation]:
+        rows = [self.renderer.prompt_ids(prompt) for prompt in prompts]
+        sampled = self.sample(rows, max_tokens, temperature, seed)
+        return [to_generation(self.renderer, row, ids) for row, ids in zip(rows, sampled, strict=True)]
+
+
+def run_rollouts(
+    items: Sequence[Item],
+    histories: Sequence[Sequence[Message]],
+    generator: Generator,
+    config: MemoryConfig,
+    *,
+    temperature: float,
+    seed: int,
+) -> list[Rollout]:
+    """One rollout per item (repeat an item to get its group). The write turns see histories only, never an item."""
+    turns = write_memories(histories, generator, config, temperature=temperature, seed=seed)
+    replies = answer(
+        [final_memory(own) for own in turns],
+        [item.question.user_query for item in items],
+        [item.options for item in items],
+        generator,
+        config,
+        temperature=temperature,
+        seed=seed,
+    )
+    return [Rollout(item, tuple(own), reply) for item, own, reply in zip(items, turns, replies, strict=True)]

@@ -1,0 +1,32 @@
+"""Rewards of final answers: pure functions of the question and the answer's text.
+
+Multiple choice pays for the right boxed letter and nothing else: text without a letter earns 0, never the nearest option.
+Open answers are scored by a judge; a judgement that fails is `None`, which leaves the rollout out of its group's baseline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from personamem_pipeline.memory.prompts import parse_letter, without_thinking
+from personamem_pipeline.questions.judge import Judge, Verdict, brief
+from personamem_pipeline.training.grpo.curriculum import Item
+
+
+def choice_reward(answer: str, letter: str) -> float:
+    """1 for the right letter, 0 for a wrong one or none."""
+    return float(parse_letter(answer) == letter)
+
+
+def open_answer(text: str) -> str:
+    """What a user would read of an open answer: the deciding line, quoted first, is the agent's working."""
+    lines = without_thinking(text).strip().splitlines()
+    return "\n".join(lines[1:]).strip()
+
+
+def judge_rewards(tasks: Sequence[Item], answers: Sequence[str], judge: Judge) -> list[float | None]:
+    """The judge's score of every open answer, all in one batch; None for multiple choice and for failed judgements."""
+    asked = [index for index, task in enumerate(tasks) if task.letter is None]
+    verdicts = judge.verdicts([brief(tasks[index].question, open_answer(answers[index])) for index in asked])
+    scores = {index: verdict.score for index, verdict in zip(asked, verdicts, strict=True) if isinstance(verdict, Verdict)}
+    return [scores.get(index) for index in range(len(tasks))]

@@ -1,0 +1,57 @@
+"""What a perfect memory agent would have written: SFT targets from the labelled evidence.
+
+The ideal memory after a chunk holds one line per preference that the user's own turns have given away so far: an update
+replaces its line in place, a request to forget removes it; other people's preferences, private values and small talk are
+never noted. An answer quotes the line that decides it, then answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from personamem_pipeline.memory.chunking import Chunk
+from personamem_pipeline.memory.prompts import EMPTY, boxed
+from personamem_pipeline.records import History, Question, Session
+
+
+def memory_line(topic: str, preference: str) -> str:
+    """The one form of a memory line in SFT targets."""
+    return f"- {topic}: {preference}"
+
+
+def ideal_memories(history: History, chunks: Sequence[Chunk]) -> list[str]:
+    """The ideal memory after each chunk: `len(chunks)` texts."""
+    kept: dict[str, str] = {}
+    memories: list[str] = []
+    seen: set[str] = set()
+    pending = [session for session in history.sessions if session.preference is not None]
+    for chunk in chunks:
+        seen.update(message.turn_id for message in chunk)
+        known = [session for session in pending if set(session.evidence) <= seen]
+        for session in known:
+            _apply(session, kept)
+        pending = [session for session in pending if session not in known]
+        memories.append("\n".join(kept.values()) or EMPTY)
+    return memories
+
+
+def _apply(session: Session, kept: dict[str, str]) -> None:
+    preference = session.preference
+    if preference is None or preference.who == "others" or preference.pref_type == "sensitive_info":
+        return
+    if session.event == "forgets":
+        kept.pop(preference.topic, None)
+    else:  # one line per topic: an update takes the old one's place
+        kept[preference.topic] = memory_line(preference.topic, preference.text)
+
+
+def deciding_line(question: Question) -> str:
+    """The line of an ideal memory that decides a question; `none` where the right answer assumes nothing."""
+    if question.who == "others" or question.pref_type in ("ask_to_forget", "sensitive_info"):
+        return EMPTY
+    return memory_line(question.topic, question.preference)
+
+
+def ideal_answer(question: Question, letter: str | None) -> str:
+    """The target of an answer turn: multiple choice with a letter, open-ended without."""
+    return f"{deciding_line(question)}\n{boxed(letter) if letter else question.correct_answer}"

@@ -1,0 +1,119 @@
+"""Where a GPU stage runs. An asset knows the command and the job, never the machine.
+
+A stage is `python -m <module>`; it gets its `StageJob` as Pipes extras and must report its materialization through
+Pipes. A process that ends well and reported nothing has *not* materialized anything, so Dagster's habit of inventing a
+materialization for it is switched off.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import warnings
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Mapping
+from signal import SIGTERM
+from subprocess import PIPE, Popen, TimeoutExpired
+from typing import IO
+
+import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
+from pydantic import Field
+
+from personamem_pipeline.settings import PROJECT
+from personamem_pipeline.stage import StageJob
+
+USER_ERROR = 2
+"""Exit code of a stage that was given something it cannot use; its last words say what to do."""
+STOPPED = 128 + SIGTERM
+"""Exit code of a stage that was asked to stop and saved its work."""
+LAST_WORDS = 40
+
+
+class Compute(dg.ConfigurableResource, ABC):
+    """Runs a stage's command and brings back what it reported."""
+
+    @abstractmethod
+    def run(self, context: dg.AssetExecutionContext, module: str, job: StageJob) -> dg.MaterializeResult:
+        """Run `python -m module` on `job`; raises `dagster.Failure` unless it reported one materialization."""
+
+
+class LocalProcess(Compute):
+    """The stage is a process of this machine, with this interpreter and this environment (OMP_NUM_THREADS included).
+
+    It does what `dagster.PipesSubprocessClient` does over the same temporary files, but keeps the exit code and the
+    last lines of stderr, because those tell a person why a stage refused, and sends SIGTERM with a grace period of its
+    own (that client waits 20 s, which is less than writing a checkpoint may take).
+    """
+
+    grace_seconds: float = Field(default=120.0, gt=0, description="time to save between SIGTERM and SIGKILL")
+    env: dict[str, str] = Field(default_factory=dict, description="variables added to the inherited environment")
+
+    def run(self, context: dg.AssetExecutionContext, module: str, job: StageJob) -> dg.MaterializeResult:
+        command = [sys.executable, "-m", module]
+        with (
+            warnings.catch_warnings(action="ignore", category=dg.PreviewWarning),  # about Pipes' own internals
+            dg.open_pipes_session(
+                context=context,
+                context_injector=dg.PipesTempFileContextInjector(),
+                message_reader=dg.PipesTempFileMessageReader(),
+                extras={"job": job.model_dump(mode="json")},
+            ) as session,
+        ):
+            code, words = self._wait(command, {**os.environ, **self.env, **session.get_bootstrap_env_vars()})
+        if code != 0:
+            raise stage_failure(module, code, words)
+        reported = session.get_results(implicit_materializations=False)
+        results = [result for result in reported if isinstance(result, dg.MaterializeResult)]
+        if len(results) != 1:
+            raise dg.Failure(
+                f"{module} ended with code 0 but reported {len(results)} materializations instead of one; "
+                "nothing was recorded. The stage must end through personamem_pipeline.stage.run_stage.",
+                allow_retries=False,
+            )
+        return results[0]
+
+    def _wait(self, command: list[str], env: Mapping[str, str]) -> tuple[int, str]:
+        process = Popen(command, cwd=PROJECT, env=env, stderr=PIPE, text=True, errors="replace")
+        assert process.stderr is not None
+        last: deque[str] = deque(maxlen=LAST_WORDS)
+        tee = threading.Thread(target=_tee, args=(process.stderr, last), daemon=True)
+        tee.start()
+        try:
+            process.wait()
+        except (DagsterExecutionInterruptedError, KeyboardInterrupt):
+            process.send_signal(SIGTERM)
+            try:
+                process.wait(timeout=self.grace_seconds)
+            except TimeoutExpired:
+                process.kill()
+                process.wait()
+            raise
+        tee.join(timeout=5)
+        return process.returncode, "".join(last).strip()
+
+
+def stage_failure(module: str, code: int, words: str) -> dg.Failure:
+    """What a stage's exit code means, with its last words."""
+    if code == USER_ERROR:
+        why, retry = f"{module} refused its input", False
+    elif code == STOPPED:
+        why, retry = f"{module} was stopped and saved its work; the next run resumes from there", False
+    elif code < 0:
+        why, retry = f"{module} was killed by signal {-code}; the next run resumes from its last saved step", True
+    else:
+        why, retry = f"{module} failed with exit code {code}", True
+    return dg.Failure(
+        f"{why}\n{words}" if words else why,
+        metadata={"exit_code": code, "last_lines": dg.MetadataValue.text(words[-8000:])},
+        allow_retries=retry,
+    )
+
+
+def _tee(stream: IO[str], last: deque[str]) -> None:
+    for line in stream:
+        last.append(line)
+        sys.stderr.write(line)
+        sys.stderr.flush()

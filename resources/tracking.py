@@ -1,0 +1,156 @@
+"""MLflow: one run per materialization of a training or evaluation stage.
+
+Dagster is the source of lineage; MLflow holds parameters and curves. Everything goes through `MlflowClient` and an
+explicit run id: the fluent `mlflow.*` functions keep a process-wide active run, which two stages in one process would
+share. MLflow takes seconds to import, hence only inside the methods.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from personamem_pipeline.seeds import canonical_json
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EXPERIMENT = "personamem"
+DIGEST_CHARACTERS = 36
+"""MLflow's column for a dataset's digest is that wide; the whole version stands in the input's `version` tag."""
+PARAMETER_CHARACTERS = 6000
+
+
+class Tracking(dg.ConfigurableResource):
+    """Runs, metrics, dataset inputs and logged models on the MLflow at `uri`."""
+
+    uri: str
+
+    def start(
+        self,
+        context: dg.AssetExecutionContext,
+        stage: str,
+        params: Mapping[str, Any],
+        inputs: Mapping[str, tuple[str, str]],
+    ) -> str:
+        """Open a run and return its id. `inputs` maps a parent's name to its (version, path)."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+
+        client = self._client()
+        tags = {
+            "dagster.run_id": context.run.run_id,
+            "dagster.retry_number": str(context.retry_number),
+            "asset": stage,
+            **{f"input.{name}": version for name, (version, _) in inputs.items()},
+        }
+        run = client.create_run(_experiment(client, self.uri), run_name=stage, tags=tags)
+        run_id: str = run.info.run_id
+        no_metrics: list[Metric] = []
+        no_tags: list[RunTag] = []
+        logged = [Param(name, _text(value)) for name, value in sorted(params.items())]
+        client.log_batch(run_id, metrics=no_metrics, params=logged, tags=no_tags)
+        datasets = [
+            DatasetInput(
+                Dataset(name, version[:DIGEST_CHARACTERS], "local", canonical_json({"uri": path})),
+                [InputTag("mlflow.data.context", stage), InputTag("version", version)],
+            )
+            for name, (version, path) in inputs.items()
+        ]
+        if datasets:
+            client.log_inputs(run_id, datasets=datasets)
+        return run_id
+
+    def finish(self, run_id: str, version: str, metrics: Mapping[str, float], path: str | Path) -> str | None:
+        """Log the final metrics, register a checkpoint at `path` as an external model linked to the run and to its
+        datasets, and close the run. Returns the model's id; None when `path` is no model directory (a report)."""
+        from mlflow.entities import Metric, RunTag
+
+        client = self._client()
+        run = client.get_run(run_id)
+        now = int(time.time() * 1000)
+        tags = [RunTag("data_version", version), RunTag("path", str(path))]
+        client.log_batch(run_id, metrics=[Metric(k, v, now, 0) for k, v in sorted(metrics.items())], tags=tags)
+        model_id = _register(client, run, version, metrics, Path(path)) if _is_model(Path(path)) else None
+        client.set_terminated(run_id, "FINISHED")
+        return model_id
+
+    def fail(self, run_id: str, reason: str) -> None:
+        """Close a run whose stage did not end well."""
+        client = self._client()
+        client.set_tag(run_id, "failure", reason[:5000])
+        client.set_terminated(run_id, "FAILED")
+
+    def url_or_path(self, run_id: str) -> str:
+        """Where a person looks at the run: a URL for a server, else the command's database and the run id."""
+        if not self.uri.startswith("http"):
+            return f"{self.uri}#{run_id}"
+        experiment = self._client().get_run(run_id).info.experiment_id
+        return f"{self.uri.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
+
+    def _client(self) -> MlflowClient:
+        import os
+
+        # MLflow asks a server on every import whether it may report usage; a run on a laptop stays on the laptop.
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        from mlflow import MlflowClient
+
+        if (database := _sqlite_file(self.uri)) is not None:
+            database.parent.mkdir(parents=True, exist_ok=True)
+        return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+
+
+def _experiment(client: MlflowClient, uri: str) -> str:
+    found = client.get_experiment_by_name(EXPERIMENT)
+    if found is not None:
+        return str(found.experiment_id)
+    # Without a server, MLflow would put artifacts under whatever directory the process happens to run in.
+    database = _sqlite_file(uri)
+    return str(client.create_experiment(EXPERIMENT, str(database.parent / "mlruns") if database else None))
+
+
+def _sqlite_file(uri: str) -> Path | None:
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+
+
+def _register(client: MlflowClient, run: Any, version: str, metrics: Mapping[str, float], path: Path) -> str:
+    from mlflow.entities import LoggedModelOutput
+
+    stage = run.data.tags["asset"]
+    model = client.create_logged_model(
+        run.info.experiment_id,
+        name=stage,
+        source_run_id=run.info.run_id,
+        model_type="external",
+        tags={"data_version": version, "path": str(path), **_input_tags(run.data.tags)},
+    )
+    for entry in run.inputs.dataset_inputs:
+        for name, value in sorted(metrics.items()):
+            client.log_metric(
+                run.info.run_id,
+                name,
+                value,
+                step=0,
+                model_id=model.model_id,
+                dataset_name=entry.dataset.name,
+                dataset_digest=entry.dataset.digest,
+            )
+    client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, 0)])
+    client.finalize_logged_model(model.model_id, "READY")
+    model_id: str = model.model_id
+    return model_id
+
+
+def _is_model(path: Path) -> bool:
+    return (path / "config.json").is_file()
+
+
+def _input_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in tags.items() if name.startswith("input.")}
+
+
+def _text(value: Any) -> str:
+    return (value if isinstance(value, str) else canonical_json(value))[:PARAMETER_CHARACTERS]

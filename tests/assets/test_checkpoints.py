@@ -1,0 +1,131 @@
+"""The stages that run as commands, with tiny commands in the real LocalProcess."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._utils.interrupts import capture_interrupts
+from mlflow import MlflowClient
+
+from assets.checkpoints import source_digest
+from assets.report import all_answers
+from tests.pipeline import Pipeline
+
+TRAINED = ("base_model", "sft_checkpoint", "grpo_checkpoint", "benchmark_report")
+
+
+def failure(result: dg.ExecuteInProcessResult) -> str:
+    data = result.get_step_failure_events()[0].step_failure_data
+    return (data.user_failure_data.description if data.user_failure_data else None) or data.error.to_string()
+
+
+def runs(pipeline: Pipeline, name: str) -> list[str]:
+    client = MlflowClient(tracking_uri=pipeline.settings.mlflow_uri)
+    found = client.search_runs([e.experiment_id for e in client.search_experiments()], f"tags.asset = '{name}'")
+    return [run.info.status for run in found]
+
+
+def test_the_whole_chain_is_recorded_and_then_fresh(pipeline: Pipeline) -> None:
+    result = pipeline.run(*TRAINED)
+    assert result.success
+    assert pipeline.stale() == []
+    metadata = pipeline.metadata("grpo_checkpoint")
+    parents = {name: pipeline.metadata(name)["version"] for name in ("training_dataset", "sft_checkpoint")}
+    assert metadata["parents"] == parents
+    event = pipeline.instance.get_latest_materialization_event(dg.AssetKey("grpo_checkpoint"))
+    assert event is not None and event.asset_materialization is not None
+    tags = event.asset_materialization.tags or {}
+    assert {name: tags[f"dagster/input_data_version/{name}"] for name in parents} == parents
+    assert tags["dagster/data_version"] == metadata["version"] == Path(str(metadata["path"])).name
+    passport = json.loads((Path(str(metadata["path"])) / "passport.json").read_text())
+    assert passport["inputs"] == parents
+    for name in TRAINED:
+        assert runs(pipeline, name) == ["FINISHED"]
+        record = pipeline.instance.get_latest_materialization_event(dg.AssetKey(name))
+        assert record is not None and record.asset_materialization is not None
+        assert len(dg.serialize_value(record.asset_materialization)) < 16 * 1024
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ("refuse", "refused its input\nerror: somewhere: the dataset has no rows\n  to do:    materialize it again"),
+        ("crash", "RuntimeError: out of luck"),
+        ("silent", "reported 0 materializations instead of one"),
+    ],
+)
+def test_a_command_that_does_not_end_well_materializes_nothing(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, how: str, expected: str
+) -> None:
+    monkeypatch.setenv("PERSONAMEM_TEST_STAGE", f"base_model={how}")
+    result = pipeline.run("base_model")
+    assert not result.success
+    assert expected in failure(result)
+    assert pipeline.instance.get_latest_materialization_event(dg.AssetKey("base_model")) is None
+    assert runs(pipeline, "base_model") == ["FAILED"]
+
+
+@pytest.mark.parametrize(
+    ("how", "broken"),
+    [("wrong_passport", "passport_matches_inputs"), ("cut", "loads_whole"), ("nan", "metrics_finite")],
+)
+def test_a_bad_checkpoint_blocks_what_comes_after_it(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, how: str, broken: str
+) -> None:
+    monkeypatch.setenv("PERSONAMEM_TEST_STAGE", f"sft_checkpoint={how}")
+    assert not pipeline.run("base_model", "sft_checkpoint", "grpo_checkpoint").success
+    assert pipeline.metadata("sft_checkpoint")["failed_checks"] == broken
+    assert pipeline.instance.get_latest_materialization_event(dg.AssetKey("grpo_checkpoint")) is None
+    assert f"failed its blocking check(s) {broken}" in failure(pipeline.run("grpo_checkpoint"))
+    assert f"it failed {broken}" in [item.reason for item in pipeline.stale()]
+
+
+def test_a_report_with_answers_missing_is_refused(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERSONAMEM_TEST_STAGE", "benchmark_report=few_answers")
+    assert not pipeline.run(*TRAINED).success
+    assert pipeline.metadata("benchmark_report")["failed_checks"] == "all_answers"
+
+
+def test_a_report_of_one_system_is_refused(tmp_path: Path) -> None:
+    systems = [{"name": "base", "n": 4}]
+    results = {"benchmark": {"questions": 2, "option_orders": 2}, "systems": systems}
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    assert not all_answers(tmp_path).passed
+
+
+def test_an_interrupt_lets_the_command_save(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERSONAMEM_TEST_STAGE", "base_model=wait")
+    scratch = pipeline.store.root / "scratch"
+
+    def interrupt() -> None:
+        deadline = time.monotonic() + 60
+        while not list(scratch.glob("*/waiting")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=interrupt)
+    with capture_interrupts():
+        thread.start()
+        result = pipeline.run("base_model")
+        thread.join()
+    assert not result.success
+    assert [path.read_text() for path in scratch.glob("*/saved")] == ["step 1"]
+    assert runs(pipeline, "base_model") == ["FAILED"]
+    (process,) = (int(path.read_text()) for path in scratch.glob("*/waiting"))
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
+
+
+def test_the_base_models_fingerprint_follows_its_files(tmp_path: Path) -> None:
+    bare = source_digest(str(tmp_path))
+    (tmp_path / "model.safetensors").write_bytes(b"12")
+    first = source_digest(str(tmp_path))
+    (tmp_path / "passport.json").write_text("{}")
+    assert len({bare, first, source_digest(str(tmp_path))}) == 3

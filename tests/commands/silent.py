@@ -1,0 +1,1 @@
+"""A command that ends well and reports nothing."""

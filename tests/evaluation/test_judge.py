@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from personamem_pipeline.errors import Refused
+from personamem_pipeline.evaluation.judge import answer_openly, judge_all
+from personamem_pipeline.questions.judge import EndpointJudge, Verdict, brief
+from personamem_pipeline.evaluation.records import Benchmark
+from personamem_pipeline.evaluation.systems import MemorySystem, last_memories
+from personamem_pipeline.llm.client import Endpoint
+from personamem_pipeline.memory.generators.scripted import ScriptedGenerator
+from personamem_pipeline.presets import MemoryConfig
+
+
+def test_the_simulator_judges_through_the_real_client(
+    benchmark: Benchmark, memory: MemoryConfig, model: Callable[[float], ScriptedGenerator]
+) -> None:
+    judge = EndpointJudge(Endpoint(None, "simulator/1", None), seed=0)
+    generator = model(1.0)
+    memories = last_memories(MemorySystem("grpo", "GRPO", generator, memory).run(benchmark).steps)
+    answers = judge_all(judge, benchmark, answer_openly(benchmark, "grpo", memories, generator, memory))
+    by_type = {kind: {a.score for a in answers if a.pref_type == kind} for kind in {a.pref_type for a in answers}}
+    assert by_type["neutral_preferences"] == {1.0}
+    assert by_type["ask_to_forget"] == {0.0}  # the scripted model uses what it was asked to forget
+    assert {a.judge for a in answers} == {"simulator/1"}
+
+
+def test_the_judge_never_sees_the_options(benchmark: Benchmark) -> None:
+    question = benchmark.questions[0]
+    text = str(brief(question, "my answer"))
+    assert not any(option in text for option in question.options)
+
+
+class Broken:
+    """Gives every second verdict."""
+
+    name = "broken"
+
+    def verdicts(self, briefs: Sequence[Mapping[str, Any]]) -> list[Verdict | Refused]:
+        return [Refused("row", "nonsense") if i % 2 else Verdict(score=1.0, reason="") for i in range(len(briefs))]
+
+
+def test_a_judge_that_errs_gives_no_score(
+    benchmark: Benchmark, memory: MemoryConfig, model: Callable[[float], ScriptedGenerator]
+) -> None:
+    answers = judge_all(Broken(), benchmark, answer_openly(benchmark, "grpo", {}, model(1.0), memory))
+    assert [a.score for a in answers[:2]] == [1.0, None]
+    assert "nonsense" in answers[1].reason
+
+
+@pytest.mark.parametrize("score", [-0.1, 1.5, float("nan")])
+def test_a_score_outside_its_range_is_no_verdict(score: float) -> None:
+    with pytest.raises(ValidationError):
+        Verdict(score=score, reason="")

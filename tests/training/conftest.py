@@ -1,0 +1,73 @@
+"""A tiny random policy, some persons and questions to train it on."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from transformers import Qwen3Config, Qwen3ForCausalLM
+
+from personamem_pipeline.memory.generators.rendering import Renderer
+from personamem_pipeline.presets import GrpoConfig, MemoryConfig
+from personamem_pipeline.records import Certificate, Message, Question
+from personamem_pipeline.training.grpo.curriculum import Item, curriculum
+from personamem_pipeline.training.tokenizer import build_tokenizer
+
+TEXTS = ["user: I left my bamboo whisk.\n- drinks: green tea\n(a) You could try green tea. \\boxed{a} b c d none"]
+MEMORY = MemoryConfig(prompts="compact", chunk_tokens=12, max_chunks=4, memory_tokens=6, answer_tokens=4)
+
+
+def question(number: int) -> Question:
+    return Question(
+        question_id=f"t{number}.q0", person_id=f"t{number}", split="training", user_query="What could I drink?",
+        correct_answer="You could try green tea.", incorrect_answers=("You could try wine.", "Try cola.", "Try milk."),
+        topic="drinks", preference="green tea", preference_id=f"t{number}.p0", pref_type="neutral_preferences",
+        who="self", updated=False, prev_pref="", conversation_scenario="personal_email", wording="seen",
+        evidence=(f"t{number}.m0",), author="test",
+        certificate=Certificate(
+            blind_accuracy=0.25, oracle_accuracy=1, query_leak=False, length_rank=1, reader="test", admitted=True, reasons=()
+        ),
+    )  # fmt: skip
+
+
+def chat(number: int, turns: int) -> list[Message]:
+    texts = ["I left my bamboo whisk.", "green tea, none", "my whisk I left", "bamboo tea"]
+    return [Message(turn_id=f"t{number}.m{i}", role="user", content=texts[i % 4]) for i in range(turns)]
+
+
+@pytest.fixture
+def renderer() -> Renderer:
+    return Renderer(build_tokenizer(TEXTS))
+
+
+@pytest.fixture
+def policy(renderer: Renderer) -> Callable[[], Any]:
+    """A function that makes the same random model each time."""
+
+    def make() -> Any:
+        torch.manual_seed(0)
+        size = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "head_dim": 8}
+        heads = {"num_attention_heads": 2, "num_key_value_heads": 2}
+        vocabulary = len(renderer.tokenizer)
+        return Qwen3ForCausalLM(Qwen3Config(vocab_size=vocabulary, tie_word_embeddings=True, **size, **heads)).float()
+
+    return make
+
+
+@pytest.fixture
+def items() -> list[Item]:
+    config = GrpoConfig(
+        steps=2, prompts_per_step=2, rollouts=4, micro_batch_rows=4, learning_rate=1e-3, open_share=0.5, seed=3
+    )
+    return curriculum([question(number) for number in range(3)], config)
+
+
+def reward(prompts: Any, completions: Sequence[str], **_: Any) -> list[float]:
+    """Something that differs between rollouts: the share of one letter in the answer's text."""
+    return [text.count("e") / 7 + len(text) / 50 for text in completions]
