@@ -75,7 +75,7 @@ uv="$$(command -v uv || true)"; \
 if [ -n "$$uv" ] && ! "$$uv" --version >/dev/null 2>&1; then uv=""; fi; \
 if [ -z "$$uv" ]; then $(BIN)/python -m pip install --quiet uv && uv="$(BIN)/uv" || uv=""; fi; \
 if [ -n "$$uv" ]; then \
-  VIRTUAL_ENV="$(PROJECT)/$(VENV)" "$$uv" pip install --constraint constraints.txt --editable '.[$(1)]'; \
+  VIRTUAL_ENV="$(PROJECT)/$(VENV)" "$$uv" pip install --compile-bytecode --constraint constraints.txt --editable '.[$(1)]'; \
 else \
   $(BIN)/python -m pip install --constraint constraints.txt --editable '.[$(1)]'; \
 fi

@@ -90,6 +90,8 @@ class Progress:
 def run_stage(main: Callable[[StageJob, Progress], StageResult]) -> NoReturn:
     """Read the job, run `main`, report the result, and exit: 0 done, 2 bad input, 143 interrupted after saving."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stdout)
+    for chatty in ("httpx", "httpx2"):  # one line per model call
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     progress = Progress()
     progress.listen()
     try:
@@ -121,7 +123,7 @@ def _finish(main: Callable[[StageJob, Progress], StageResult], job: StageJob, pr
     return result
 
 
-def _report(context: PipesContext[Any], result: StageResult) -> None:
+def _report(context: PipesContext, result: StageResult) -> None:
     metadata: dict[str, Any] = {name: {"raw_value": value, "type": "float"} for name, value in result.metrics.items()}
     metadata |= {name: {"raw_value": path, "type": "path"} for name, path in result.paths.items()}
     metadata |= {name: {"raw_value": text, "type": "md"} for name, text in result.notes.items()}

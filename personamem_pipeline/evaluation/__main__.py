@@ -36,8 +36,8 @@ from personamem_pipeline.evaluation.systems import (
 )
 from personamem_pipeline.llm.client import Endpoint
 from personamem_pipeline.memory.generators.base import Generator
-from personamem_pipeline.questions.judge import EndpointJudge
 from personamem_pipeline.questions.gather import read_histories, read_questions
+from personamem_pipeline.questions.judge import EndpointJudge
 from personamem_pipeline.settings import load_settings
 from personamem_pipeline.stage import Interrupted, Progress, StageJob, StageResult, run_stage
 from personamem_pipeline.store import Store, write_json_atomically

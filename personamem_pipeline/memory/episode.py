@@ -8,7 +8,7 @@ step, so that each turn is one batched call of the generator.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from personamem_pipeline.memory.chunking import Chunk, chunk_messages
@@ -52,6 +52,31 @@ def plan_chunks(messages: Sequence[Message], generator: Generator, config: Memor
     return chunk_messages(messages, config.chunk_tokens, generator.count)
 
 
+def read_chunks(
+    histories: Sequence[Sequence[Message]],
+    generator: Generator,
+    config: MemoryConfig,
+    *,
+    temperature: float = 0.0,
+    seed: int = 0,
+) -> Iterator[tuple[int, MemoryTurn]]:
+    """Read every history in lock step and yield (number of the history, turn) as soon as a turn is written.
+
+    Nothing is generated before it is asked for: whoever stops iterating stops the model after the current batch.
+    """
+    chunks = [plan_chunks(messages, generator, config) for messages in histories]
+    memories = ["" for _ in histories]
+    for index in range(max(map(len, chunks), default=0)):
+        active = [i for i, own in enumerate(chunks) if index < len(own)]
+        prompts = [write_prompt(config.prompts, chunks[i][index], memories[i]) for i in active]
+        replies = generator.generate(
+            prompts, max_tokens=config.memory_tokens, temperature=temperature, seed=stable_int(seed, "write", index)
+        )
+        for i, prompt, reply in zip(active, prompts, replies, strict=True):
+            memories[i], kept = next_memory(memories[i], reply)
+            yield i, MemoryTurn(index, chunks[i][index], prompt, reply, memories[i], kept)
+
+
 def write_memories(
     histories: Sequence[Sequence[Message]],
     generator: Generator,
@@ -61,18 +86,9 @@ def write_memories(
     seed: int = 0,
 ) -> list[list[MemoryTurn]]:
     """Read every history and return its write turns, one list per history (empty for an empty history)."""
-    chunks = [plan_chunks(messages, generator, config) for messages in histories]
     turns: list[list[MemoryTurn]] = [[] for _ in histories]
-    for index in range(max(map(len, chunks), default=0)):
-        active = [i for i, own in enumerate(chunks) if index < len(own)]
-        before = [turns[i][-1].memory if turns[i] else "" for i in active]
-        prompts = [write_prompt(config.prompts, chunks[i][index], memory) for i, memory in zip(active, before, strict=True)]
-        replies = generator.generate(
-            prompts, max_tokens=config.memory_tokens, temperature=temperature, seed=stable_int(seed, "write", index)
-        )
-        for i, prompt, previous, reply in zip(active, prompts, before, replies, strict=True):
-            memory, kept = next_memory(previous, reply)
-            turns[i].append(MemoryTurn(index, chunks[i][index], prompt, reply, memory, kept))
+    for i, turn in read_chunks(histories, generator, config, temperature=temperature, seed=seed):
+        turns[i].append(turn)
     return turns
 
 

@@ -68,7 +68,7 @@ def boxed(letter: str) -> str:
 
 
 def parse_letter(text: str, letters: str = "abcd") -> str | None:
-    """The letter of the last `\\boxed{x}` after any thinking, in any of the usual spellings; None if there is none."""
+    r"""The letter of the last `\boxed{x}` after any thinking, in any of the usual spellings; None if there is none."""
     found = _LETTER.findall(without_thinking(text))
     letter = found[-1].lower() if found else ""
     return letter if letter and letter in letters else None

@@ -6,9 +6,13 @@ import json
 import math
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.stage import StageJob
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 METRICS = "metrics.jsonl"
 
@@ -24,7 +28,7 @@ class MetricsLog:
         self.path = job.scratch_directory() / METRICS
         self.rows: list[dict[str, float | str]] = _read(self.path)
         self._job = job
-        self._client = None
+        self._client: MlflowClient | None = None
 
     def __call__(self, step: int, values: dict[str, float]) -> None:
         """Log one step's numbers."""
@@ -58,13 +62,14 @@ class MetricsLog:
     def _to_mlflow(self, step: int, values: dict[str, float]) -> None:
         if not (self._job.mlflow_uri and self._job.mlflow_run_id):
             return
-        from mlflow import MlflowClient
+        from mlflow import MlflowClient  # takes seconds to import
         from mlflow.entities import Metric
 
         self._client = self._client or MlflowClient(self._job.mlflow_uri)
         now = int(time.time() * 1000)
         self._client.log_batch(
-            self._job.mlflow_run_id, metrics=[Metric(f"{self.stage}/{key}", value, now, step) for key, value in values.items()]
+            self._job.mlflow_run_id,
+            metrics=[Metric(f"{self.stage}/{key}", value, now, step) for key, value in values.items()],
         )
 
 

@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument("--cycles", type=int, default=2, help="how often the learning rate rises and decays")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--hidden-size", type=int, default=ARCHITECTURE["hidden_size"])
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
@@ -56,8 +57,11 @@ def main() -> None:
     tokenizer = build_tokenizer([*texts, prompt_texts("compact")])
     renderer = Renderer(tokenizer)
     rows = [
-        TrainRow(tuple(renderer.prompt_ids(row["prompt"])), tuple(renderer.completion_ids(row["target"]))) for row in book
+        TrainRow(tuple(renderer.prompt_ids(row["prompt"])), tuple(renderer.completion_ids(row["target"])))
+        for row in book
     ]
+    hidden = arguments.hidden_size
+    architecture = {**ARCHITECTURE, "hidden_size": hidden, "intermediate_size": 3 * hidden, "head_dim": hidden // 4}
     torch.manual_seed(arguments.seed)
     model = Qwen3ForCausalLM(
         Qwen3Config(
@@ -67,7 +71,7 @@ def main() -> None:
             bos_token_id=None,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
-            **ARCHITECTURE,
+            **architecture,
         )
     )
     for cycle in range(arguments.cycles):
@@ -99,7 +103,7 @@ def main() -> None:
                 "learning_rate": arguments.learning_rate,
             },
             "seed": arguments.seed,
-            "architecture": ARCHITECTURE,
+            "architecture": architecture,
             "command": "make base",
             "texts_digest": digest(texts),
             "threads": os.environ.get("OMP_NUM_THREADS", "default"),

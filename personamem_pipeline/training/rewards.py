@@ -28,5 +28,7 @@ def judge_rewards(tasks: Sequence[Item], answers: Sequence[str], judge: Judge) -
     """The judge's score of every open answer, all in one batch; None for multiple choice and for failed judgements."""
     asked = [index for index, task in enumerate(tasks) if task.letter is None]
     verdicts = judge.verdicts([brief(tasks[index].question, open_answer(answers[index])) for index in asked])
-    scores = {index: verdict.score for index, verdict in zip(asked, verdicts, strict=True) if isinstance(verdict, Verdict)}
+    scores = {
+        index: verdict.score for index, verdict in zip(asked, verdicts, strict=True) if isinstance(verdict, Verdict)
+    }
     return [scores.get(index) for index in range(len(tasks))]

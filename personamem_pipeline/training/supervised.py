@@ -116,7 +116,10 @@ class Collator:
         width, length = max(map(len, prompts)), max(map(len, completions))
         left = [width - len(ids) for ids in prompts]
         right = [length - len(ids) for ids in completions]
-        ids = [[self.pad_id] * a + p + c + [self.pad_id] * b for a, p, c, b in zip(left, prompts, completions, right, strict=True)]
+        ids = [
+            [self.pad_id] * a + p + c + [self.pad_id] * b
+            for a, p, c, b in zip(left, prompts, completions, right, strict=True)
+        ]
         mask = [[0] * a + [1] * (width + length - a - b) + [0] * b for a, b in zip(left, right, strict=True)]
         labels = [c + [IGNORE] * b for c, b in zip(completions, right, strict=True)]
         return {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask), "labels": torch.tensor(labels)}

@@ -1,8 +1,11 @@
-"""The tiny model's tokenizer: whole words of one closed language, single characters and bytes for everything else.
+r"""The tiny model's tokenizer: whole words of one closed language, single characters and bytes for everything else.
 
 A unigram model with byte fallback (as Llama's) over a fixed piece list: nothing is learned, so the same texts always give
 the same tokenizer, any UTF-8 text round-trips, and a known word is one token. Words that never occur in the texts fall
 apart into characters: the tiny model cannot know them, and reports show such questions apart.
+
+A word with its colon (`user:`, `- drinks:`) is one token too, as are `(b)` and `\boxed{b}`: what has to be looked up then
+directly follows its key, which two layers of attention can learn to do in minutes.
 """
 
 from __future__ import annotations
@@ -25,21 +28,23 @@ CHAT_TEMPLATE = (
     "{%- endfor -%}"
     "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\n' -}}{%- endif -%}"
 )
-_WORD = re.compile(r"\\boxed\{| ?[A-Za-z]+")
+_WORD = re.compile(r"\\boxed\{[a-d]\}|\([a-d]\)| ?[A-Za-z]+:?")
 _SPACE = "▁"
 
 
 def build_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     """A tokenizer whose pieces are all words of `texts`, with and without a leading space as they occur."""
-    words = sorted({word.replace(" ", _SPACE) for text in texts for word in _WORD.findall(text)})
+    found = {word.replace(" ", _SPACE) for text in texts for word in _WORD.findall(text)}
+    words = sorted(found | {word.rstrip(":") for word in found})
     characters = [chr(code) for code in range(33, 127)] + ["\n", _SPACE]
     spaced = [_SPACE + mark for mark in "-(\\:?"]
+    answers = [piece for letter in "abcd" for piece in (f"({letter})", f"\\boxed{{{letter}}}")]
     # So low that text which spells a special token is read as characters, never as the token.
     pieces: dict[str, float] = {piece: -1e6 for piece in SPECIAL}
     pieces.update((f"<0x{byte:02X}>", -20.0) for byte in range(256))
     pieces.update((character, -10.0) for character in characters)
     # One piece per word costs less than any way of spelling it, so a known word is always one token.
-    pieces.update((word, -1.0) for word in (*words, *spaced, "user", "assistant", "system") if len(word) > 1)
+    pieces.update((word, -1.0) for word in (*words, *spaced, *answers, "user", "assistant", "system") if len(word) > 1)
     backend = Tokenizer(Unigram(list(pieces.items()), unk_id=SPECIAL.index("<unk>"), byte_fallback=True))
     backend.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -47,9 +52,7 @@ def build_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
             pre_tokenizers.Metaspace(replacement=_SPACE, prepend_scheme="never", split=True),
         ]
     )
-    backend.decoder = decoders.Sequence(
-        [decoders.Replace(_SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
-    )
+    backend.decoder = decoders.Sequence([decoders.Replace(_SPACE, " "), decoders.ByteFallback(), decoders.Fuse()])
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=backend,
         eos_token="<|im_end|>",

@@ -8,12 +8,12 @@ from pydantic import ValidationError
 
 from personamem_pipeline.errors import Refused
 from personamem_pipeline.evaluation.judge import answer_openly, judge_all
-from personamem_pipeline.questions.judge import EndpointJudge, Verdict, brief
 from personamem_pipeline.evaluation.records import Benchmark
 from personamem_pipeline.evaluation.systems import MemorySystem, last_memories
 from personamem_pipeline.llm.client import Endpoint
 from personamem_pipeline.memory.generators.scripted import ScriptedGenerator
 from personamem_pipeline.presets import MemoryConfig
+from personamem_pipeline.questions.judge import EndpointJudge, Verdict, brief
 
 
 def test_the_simulator_judges_through_the_real_client(

@@ -13,9 +13,8 @@ from personamem_pipeline.records import CONVERSATION_TYPES
 
 PHRASE = re.compile(r"[a-z]+( [a-z]+)*")
 TOPICS = world().topics
-# Known and harmless; a base model was trained on these words. Correct them when the world changes anyway.
-CUE_AND_TEXT = {"rescue dogs"}
-SHARED_CUE_WORDS = {"travel": ["pass"]}
+# Harmless, as the phrases differ; the shipped base model was trained on them. Correct it when the world changes anyway.
+SHARED_CUE_WORDS = {"travel": ["guide"]}
 
 
 def words(text: str) -> set[str]:
@@ -38,7 +37,7 @@ def test_every_phrase_means_one_thing() -> None:
     texts = Counter(p.text for p in world().preferences)
     assert [cue for cue, n in cues.items() if n > 1] == []
     assert [text for text, n in texts.items() if n > 1] == []
-    assert set(cues) & set(texts) == CUE_AND_TEXT
+    assert set(cues) & set(texts) == set()
 
 
 @pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.name)

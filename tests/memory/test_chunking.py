@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,7 +38,7 @@ def test_concatenated_chunks_are_the_messages_and_fit(messages: list[Message], b
 @given(messages=messages, budget=st.integers(1, 40))
 def test_no_chunk_could_have_taken_the_next_message(messages: list[Message], budget: int) -> None:
     chunks = chunk_messages(messages, budget, words)
-    for chunk, following in zip(chunks, chunks[1:], strict=False):
+    for chunk, following in pairwise(chunks):
         sizes = [words(render_messages([message])) + 1 for message in (*chunk, following[0])]
         assert sum(sizes) > budget
 

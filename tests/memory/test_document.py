@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from personamem_pipeline.memory.document import MemoryDocument, parse_bullets
 
-bullets = st.lists(st.sampled_from(["drinks: tea", "drinks: wine", "pets: cat", "never mention work", "has two cats"]), max_size=5)
+bullets = st.lists(
+    st.sampled_from(["drinks: tea", "drinks: wine", "pets: cat", "never mention work", "has two cats"]), max_size=5
+)
 
 
 def as_reply(texts: list[str]) -> str:
@@ -35,8 +37,14 @@ def test_a_line_that_stays_keeps_its_id_and_its_evidence() -> None:
 
 def test_what_is_dropped_stays_as_history() -> None:
     document = MemoryDocument().rewritten("- drinks: tea", ["t1"]).rewritten("- drinks: wine", ["t2"])
-    assert [(line.text, line.status) for line in document.lines] == [("drinks: tea", "superseded"), ("drinks: wine", "current")]
-    assert [line.status for line in document.rewritten("none", ["t3"], forgets=True).lines] == ["superseded", "forbidden"]
+    assert [(line.text, line.status) for line in document.lines] == [
+        ("drinks: tea", "superseded"),
+        ("drinks: wine", "current"),
+    ]
+    assert [line.status for line in document.rewritten("none", ["t3"], forgets=True).lines] == [
+        "superseded",
+        "forbidden",
+    ]
 
 
 def test_lines_that_are_no_bullets_are_not_memory() -> None:

@@ -1,4 +1,4 @@
-"""The gradient of `MemoryGRPOTrainer` is the policy gradient: by hand, however rows are split, and stock TRL's without turns."""
+"""The gradient of `MemoryGRPOTrainer` is the policy gradient: by hand, however rows are split, and as stock TRL's."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ def train(
     trainer = MemoryGRPOTrainer(
         model=model,
         args=config(path, micro, turns),
-        train_dataset=Dataset.from_list([{"prompt": item.question.user_query, "item": i} for i, item in enumerate(items)]),
+        train_dataset=Dataset.from_list(
+            [{"prompt": item.question.user_query, "item": i} for i, item in enumerate(items)]
+        ),
         reward_funcs=[reward],
         items=items,
         histories={f"t{number}": chat(number, length) for number, length in enumerate(lengths)},
@@ -89,7 +91,9 @@ def assert_equal(found: Gradients, expected: Gradients, tolerance: float = 2e-6)
     assert found.keys() == expected.keys()
     assert max(value.abs().max().item() for value in expected.values()) > 1e-4, "the gradient is not nothing"
     for name, value in expected.items():
-        torch.testing.assert_close(found[name], value, atol=tolerance, rtol=1e-4, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(
+            found[name], value, atol=tolerance, rtol=1e-4, msg=lambda text, name=name: f"{name}: {text}"
+        )
 
 
 @pytest.mark.parametrize("lengths", [(1, 4, 2), (4, 4, 4)])

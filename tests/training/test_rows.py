@@ -15,7 +15,9 @@ rows = st.lists(st.builds(Row, ids, ids, st.sampled_from([-1.0, 0.0, 0.5])), max
 
 
 def unpadded(batch: dict[str, torch.Tensor], name: str) -> list[tuple[int, ...]]:
-    return [tuple(row[mask.bool()].tolist()) for row, mask in zip(batch[f"{name}_ids"], batch[f"{name}_mask"], strict=True)]
+    return [
+        tuple(row[mask.bool()].tolist()) for row, mask in zip(batch[f"{name}_ids"], batch[f"{name}_mask"], strict=True)
+    ]
 
 
 @given(rows=rows, micro=st.sampled_from([1, 2, 4]))

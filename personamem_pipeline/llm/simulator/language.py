@@ -18,7 +18,7 @@ REVEALS: dict[str, tuple[str, ...]] = {
     "professional_email": (
         "Polish this mail to my manager: I will be late today, I have to pick up my {cue}.",
         "Make this formal: please move the meeting, my {cue} is still in the car.",
-        "Check this mail to the office: I left my {cue} in the meeting room.",
+        "Check this mail to the office: I left my {cue} in the big hall.",
         "Please correct this mail to a client: we met on the train, I had my {cue} with me.",
     ),
     "creative_writing": (
@@ -90,11 +90,11 @@ UPDATES: dict[str, tuple[str, ...]] = {
 }
 
 REPLIES = (
-    "Here is a better version.",
-    "Done, I made it shorter.",
+    "Here you go.",
     "Of course, here it is.",
     "That sounds fine to me.",
-    "I changed two words, the rest is good.",
+    "Sure, take a look at this.",
+    "Done, tell me what you think.",
     "Take your time and keep it simple.",
 )
 
@@ -116,8 +116,8 @@ SMALL_TALK = (
 CHATTER = "By the way, some people ask me about a {cue}."
 """Assistant chatter: a cue that says nothing about the user. A reader must not note it."""
 
-FORGET_ANSWER = "Since you like {text}, that would be a good choice."
-FORGET_REQUEST = "Please forget that I like {text}."
+FORGET_ANSWER = "Given your {text}, that would be a good choice."
+FORGET_REQUEST = "Please forget what I said about {text}."
 FORGET_REPLY = "Of course, I will not bring it up again."
 
 OPTION_FRAMES = (

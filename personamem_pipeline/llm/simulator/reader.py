@@ -16,7 +16,7 @@ from personamem_pipeline.llm.simulator import language as say
 from personamem_pipeline.llm.simulator.world import world
 
 Json = Mapping[str, Any]
-_FORGET = re.compile(r"forget that I like ([a-z ]+)\.")
+_FORGET = re.compile(r"forget what I said about ([a-z ]+)\.")
 _OTHERS = re.compile(
     "|".join(
         re.escape(frame).replace(r"\{other\}", f"(?:{'|'.join(say.OTHERS)})").replace(r"\{cue\}", "[a-z ]+")

@@ -66,11 +66,10 @@ def _session(draw: random.Random, preference: WorldPreference, *, who: str = "se
 
 
 def _small_talk(draw: random.Random) -> list[str]:
+    brief: dict[str, str] = {"event": "small_talk"}
     if draw.random() < 0.3:
-        brief = {"event": "reveals", "pref_type": "sensitive_info", "topic": "door code", "preference": "", "who": "self"}
-        brief["preference"] = author.private_value(draw)
-    else:
-        brief = {"event": "small_talk"}
+        brief = {"event": "reveals", "pref_type": "sensitive_info", "topic": "door code"}
+        brief |= {"preference": author.private_value(draw), "who": "self"}
     return [f"{message['role']}: {message['content']}" for message in author.session(brief, draw)["messages"]]
 
 
@@ -125,7 +124,7 @@ def _decide(draw: random.Random) -> Exercise:
     rest = [topic for topic in world().topics if topic.name not in {p.topic for p in listed}]
     use = bool(listed) and draw.random() < 0.75
     target = draw.choice(listed) if use else draw.choice(draw.choice(rest).preferences)
-    brief = {
+    brief: dict[str, object] = {
         "pref_type": "neutral_preferences",
         "topic": target.topic,
         "preference": target.text,

@@ -109,7 +109,9 @@ def main(job: StageJob, progress: Progress) -> StageResult:
     trainer = MemoryGRPOTrainer(
         model=model.train(),
         args=trl_config(config, scratch, longest),
-        train_dataset=Dataset.from_list([{"prompt": item.question.user_query, "item": i} for i, item in enumerate(items)]),
+        train_dataset=Dataset.from_list(
+            [{"prompt": item.question.user_query, "item": i} for i, item in enumerate(items)]
+        ),
         reward_funcs=reward_functions(items, judge),
         items=items,
         histories=histories,
@@ -120,7 +122,13 @@ def main(job: StageJob, progress: Progress) -> StageResult:
         callbacks=[StopAndLog(progress, log, config.steps, watched="reward")],
     )
     trainer.remove_callback(PrinterCallback)
-    progress.say("%d steps of %d x %d rollouts, up to %d turns each", config.steps, config.prompts_per_step, config.rollouts, longest)
+    progress.say(
+        "%d steps of %d x %d rollouts, up to %d turns each",
+        config.steps,
+        config.prompts_per_step,
+        config.rollouts,
+        longest,
+    )
     trainer.train(resume_from_checkpoint=get_last_checkpoint(str(scratch)))
     if progress.stop_requested and trainer.state.global_step < config.steps:
         raise Interrupted(f"saved step {trainer.state.global_step} of {config.steps} in {scratch}")

@@ -34,11 +34,17 @@ class RolloutTable:
 
 def _turns(rollout: Rollout) -> list[dict[str, object]]:
     question = rollout.item.question
-    writes = [
-        {"kind": "write", "turn": turn.index, "person": question.person_id, "reply": turn.generation.text, "kept": turn.kept}
+    writes: list[dict[str, object]] = [
+        {
+            "kind": "write",
+            "turn": turn.index,
+            "person": question.person_id,
+            "reply": turn.generation.text,
+            "kept": turn.kept,
+        }
         for turn in rollout.turns
     ]
-    answer = {
+    answer: dict[str, object] = {
         "kind": "answer",
         "question": question.question_id,
         "query": question.user_query,

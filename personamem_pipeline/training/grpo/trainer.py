@@ -49,13 +49,16 @@ class MemoryGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         memory: MemoryConfig,
         renderer: Renderer,
         rollouts_per_step: int,
-        on_rollouts: Callable[[int, Sequence[Rollout], Sequence[float]], None] = lambda step, rollouts, advantages: None,
+        on_rollouts: Callable[[int, Sequence[Rollout], Sequence[float]], None] = lambda step, rollouts, advantages: (
+            None
+        ),
         args: GRPOConfig,
         **kwargs: Any,
     ) -> None:
         self.items, self.histories, self.memory = items, histories, memory
         self.renderer, self.rollouts_per_step, self.on_rollouts = renderer, rollouts_per_step, on_rollouts
         self.rollouts: list[Rollout] = []
+        self._buffered_inputs: list[dict[str, torch.Tensor]] | None = None
         self.batch_items: list[Item] = []
         check_token_limits(items, histories, PolicyGenerator(renderer, self._sample), memory)
         super().__init__(args=args, rollout_func=self._roll_out, processing_class=renderer.tokenizer, **kwargs)
@@ -137,7 +140,11 @@ class MemoryGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             rows, total=micro * self.args.steps_per_generation, micro=micro, pad_id=self.renderer.pad_id
         )
         return [
-            {**{key: value.to(device) for key, value in batch.items()}, "num_items_in_batch": denominator, **self._reference(batch)}
+            {
+                **{key: value.to(device) for key, value in batch.items()},
+                "num_items_in_batch": denominator,
+                **self._reference(batch),
+            }
             for batch in batches
         ]
 

@@ -7,7 +7,7 @@ preferences so that no option stands out by length) are held by `tests/llm/test_
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 
 import yaml
@@ -58,7 +58,7 @@ class World:
 
     topics: tuple[Topic, ...]
 
-    @property
+    @cached_property
     def preferences(self) -> tuple[WorldPreference, ...]:
         return tuple(preference for topic in self.topics for preference in topic.preferences)
 
