@@ -108,6 +108,8 @@ class SftConfig(Section):
     batch_size: int = Field(gt=0, description="rows (turns) per optimizer step")
     learning_rate: float = Field(gt=0)
     warmup_share: float = Field(0.05, ge=0, le=1)
+    write_share: float = Field(0.5, ge=0, le=1, description="share of write turns; the rest are answers")
+    open_share: float = Field(0.2, ge=0, le=1, description="share of open-ended questions among the answers")
     max_grad_norm: float = Field(1.0, gt=0)
     save_steps: int = Field(50, gt=0)
 

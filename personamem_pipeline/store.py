@@ -12,6 +12,7 @@ manifest means that the data are whole. There are no timestamps inside: the same
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -33,6 +34,7 @@ from personamem_pipeline.seeds import digest
 RecordT = TypeVar("RecordT", bound=BaseModel)
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class FileEntry(BaseModel):
@@ -76,19 +78,37 @@ def sha256_file(path: Path) -> str:
 
 
 @contextmanager
+def full_disk_told(place: Path) -> Iterator[None]:
+    """A full disk, quota or file size limit, met while writing to `place`, as an error that a person can act on."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise UserError(
+            f"cannot be written: {os.strerror(error.errno)}",
+            where=place,
+            expected="room on the disk",
+            remedy="free some space or set PERSONAMEM_HOME to another disk, and run again; nothing half-written is left",
+        ) from error
+
+
+@contextmanager
 def scratch_directory(target: Path) -> Iterator[Path]:
     """A fresh directory beside `target` that becomes `target` if the block ends well, and vanishes otherwise.
 
     Files are flushed to disk before the rename, so that a kill or a full disk never leaves a target that looks whole.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=".writing-", dir=target.parent))
+    with full_disk_told(target.parent):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=".writing-", dir=target.parent))
     try:
-        yield scratch
-        for path in scratch.rglob("*"):
-            if path.is_file():
-                with path.open("rb") as file:
-                    os.fsync(file.fileno())
+        with full_disk_told(target.parent):
+            yield scratch
+            for path in scratch.rglob("*"):
+                if path.is_file():
+                    with path.open("rb") as file:
+                        os.fsync(file.fileno())
         try:
             scratch.rename(target)
         except OSError:
@@ -126,7 +146,8 @@ class Store:
         """Write one Parquet shard of `record` rows and return its manifest. The same rows give the same version."""
         with tempfile.TemporaryDirectory(prefix=".rows-", dir=self._made(self.root)) as directory:
             table = pa.Table.from_pylist([to_arrow(row) for row in rows], schema=arrow_schema(record))
-            pq.write_table(table, Path(directory) / "rows.parquet", compression="zstd")
+            with full_disk_told(self.root):
+                pq.write_table(table, Path(directory) / "rows.parquet", compression="zstd")
             return self.put_directory(kind, Path(directory), parents=parents, producer=producer)
 
     def put_directory(
@@ -229,7 +250,7 @@ def write_json_atomically(path: Path, value: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
     try:
-        with os.fdopen(handle, "w") as file:
+        with full_disk_told(path.parent), os.fdopen(handle, "w") as file:
             json.dump(value, file, indent=1, sort_keys=True)
             file.flush()
             os.fsync(file.fileno())

@@ -40,6 +40,8 @@ _CHOOSE = (
     "nothing. First quote the line of the memory that decides it (or `none`), then give the letter as \\boxed{a}."
 )
 _REPLY = "Reply to the user in one or two sentences, making use of what the memory says where it matters."
+_OPTION = {"compact": "\n{text} ({letter})", "full": "\n({letter}) {text}"}
+"""In the compact style the letter follows the text, so that a tiny model finds it right after what it quotes."""
 MAX_LINES = 40
 _LETTER = re.compile(r"\\boxed\{\s*\(?([A-Za-z])\)?\.?\s*\}")
 _THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
@@ -52,7 +54,7 @@ def write_prompt(style: str, chunk: Sequence[Message], memory: str) -> str:
 
 def answer_prompt(style: str, memory: str, query: str, options: Mapping[str, str] | None) -> str:
     """The user message that asks a question of the memory alone; without options the open-ended form."""
-    lettered = "".join(f"\n({letter}) {text}" for letter, text in (options or {}).items())
+    lettered = "".join(_OPTION[style].format(letter=letter, text=text) for letter, text in (options or {}).items())
     how = _CHOOSE if options else _REPLY
     return _fill(_ANSWER[style], memory=memory.strip() or EMPTY, query=query, options=lettered, how=how)
 
@@ -82,4 +84,4 @@ def without_thinking(text: str) -> str:
 
 def prompt_texts(style: str) -> str:
     """All template text of a style: what a stage's code version takes the digest of."""
-    return "\n".join((_WRITE[style], _ANSWER[style], _CHOOSE, _REPLY))
+    return "\n".join((_WRITE[style], _ANSWER[style], _OPTION[style], _CHOOSE, _REPLY))

@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--cycles", type=int, default=2, help="how often the learning rate rises and decays")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
-    parser.add_argument("--hidden-size", type=int, default=ARCHITECTURE["hidden_size"])
+    parser.add_argument("--layers", type=int, default=ARCHITECTURE["num_hidden_layers"])
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
@@ -60,8 +60,7 @@ def main() -> None:
         TrainRow(tuple(renderer.prompt_ids(row["prompt"])), tuple(renderer.completion_ids(row["target"])))
         for row in book
     ]
-    hidden = arguments.hidden_size
-    architecture = {**ARCHITECTURE, "hidden_size": hidden, "intermediate_size": 3 * hidden, "head_dim": hidden // 4}
+    architecture = {**ARCHITECTURE, "num_hidden_layers": arguments.layers}
     torch.manual_seed(arguments.seed)
     model = Qwen3ForCausalLM(
         Qwen3Config(

@@ -9,19 +9,21 @@ open-ended. They are rendered exactly as GRPO and evaluation render them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from personamem_pipeline.memory.chunking import chunk_messages
 from personamem_pipeline.memory.generators.rendering import Renderer
 from personamem_pipeline.memory.generators.transformers import load_model
 from personamem_pipeline.memory.prompts import answer_prompt, write_prompt
-from personamem_pipeline.presets import MemoryConfig
+from personamem_pipeline.presets import MemoryConfig, SftConfig
 from personamem_pipeline.questions.gather import read_histories, read_questions
 from personamem_pipeline.questions.options import lettered
 from personamem_pipeline.records import History, Question
+from personamem_pipeline.seeds import rng
 from personamem_pipeline.stage import Progress, StageJob, StageResult, run_stage
 from personamem_pipeline.store import Store
 from personamem_pipeline.training.checkpoints import KIND, checkpoint_directory, drop_steps, save_checkpoint
+from personamem_pipeline.training.grpo.curriculum import endless
 from personamem_pipeline.training.metrics import MetricsLog
 from personamem_pipeline.training.supervised import FitConfig, TrainRow, fit
 from personamem_pipeline.training.targets import ideal_answer, ideal_memories
@@ -39,18 +41,38 @@ def write_rows(histories: Sequence[History], renderer: Renderer, memory: MemoryC
     return rows
 
 
-def answer_rows(
-    histories: Mapping[str, History], questions: Sequence[Question], renderer: Renderer, memory: MemoryConfig, seed: int
+def answer_row(
+    question: Question, final: str, order: int | None, renderer: Renderer, style: str, seed: int
+) -> TrainRow:
+    """One answer turn from the ideal final memory: option order number `order`, or open-ended if that is None."""
+    options, letter = lettered(question, seed, order) if order is not None else (None, None)
+    return _row(renderer, answer_prompt(style, final, question.user_query, options), ideal_answer(question, letter))
+
+
+def schedule(
+    histories: Sequence[History],
+    questions: Sequence[Question],
+    renderer: Renderer,
+    memory: MemoryConfig,
+    config: SftConfig,
 ) -> list[TrainRow]:
-    """Two rows per question: with options, and open-ended; both from the ideal final memory."""
+    """The `steps * batch_size` rows of the run: write and answer turns in the asked-for shares, each kind going through
+    all its rows before any comes again; a question comes back with its options in another order."""
+    writes = write_rows(histories, renderer, memory)
+    finals = {history.person_id: ideal_memories(history, [history.messages])[-1] for history in histories}
+    write_stream = endless(writes, config.seed, "write rows")
+    choice_stream = endless(questions, config.seed, "choice rows")
+    open_stream = endless(questions, config.seed, "open rows")
+    draw = rng(config.seed, "sft kinds")
     rows = []
-    finals = {person: ideal_memories(history, [history.messages])[-1] for person, history in histories.items()}
-    for question in questions:
-        final = finals[question.person_id]
-        options, letter = lettered(question, seed)
-        for shown, right in ((options, letter), (None, None)):
-            prompt = answer_prompt(memory.prompts, final, question.user_query, shown)
-            rows.append(_row(renderer, prompt, ideal_answer(question, right)))
+    for _ in range(config.steps * config.batch_size):
+        if draw.random() < config.write_share:
+            rows.append(next(write_stream)[1])
+            continue
+        is_open = draw.random() < config.open_share
+        epoch, question = next(open_stream if is_open else choice_stream)
+        order = None if is_open else epoch
+        rows.append(answer_row(question, finals[question.person_id], order, renderer, memory.prompts, config.seed))
     return rows
 
 
@@ -65,10 +87,9 @@ def main(job: StageJob, progress: Progress) -> StageResult:
     questions = read_questions(store, "training_dataset", job.inputs["training_dataset"])
     model, tokenizer = load_model(checkpoint_directory(job, "base_model"))
     renderer = Renderer(tokenizer)
-    writes = write_rows(histories, renderer, memory)
-    answers = answer_rows({h.person_id: h for h in histories}, questions, renderer, memory, config.seed)
-    over = sum(len(row.completion_ids) > memory.memory_tokens for row in writes)
-    progress.say("%d write rows (%d over the memory cap), %d answer rows", len(writes), over, len(answers))
+    rows = schedule(histories, questions, renderer, memory, config)
+    over = sum(len(row.completion_ids) > memory.memory_tokens for row in rows)
+    progress.say("%d rows of %d persons, %d of them over the memory cap", len(rows), len(histories), over)
     scratch = job.scratch_directory()
     fit_config = FitConfig(
         steps=config.steps,
@@ -80,15 +101,13 @@ def main(job: StageJob, progress: Progress) -> StageResult:
         seed=config.seed,
     )
     log = MetricsLog(job, "sft")
-    fit(model, tokenizer, [*writes, *answers], fit_config, scratch, progress, on_log=log)
-    version = save_checkpoint(
-        job, model, tokenizer, config, {"rows": {"write": len(writes), "answer": len(answers)}, "steps": config.steps}
-    )
+    fit(model, tokenizer, rows, fit_config, scratch, progress, on_log=log)
+    version = save_checkpoint(job, model, tokenizer, config, {"rows": len(rows), "steps": config.steps})
     drop_steps(scratch)
     return StageResult(
         kind=KIND,
         version=version,
-        metrics={"loss": log.last("loss"), "write_rows": len(writes), "answer_rows": len(answers), "over_cap": over},
+        metrics={"loss": log.last("loss"), "rows": len(rows), "rows_over_cap": over},
         paths={"checkpoint": str(store.path(KIND, version)), "curves": str(log.plot("loss")), "metrics": str(log.path)},
     )
 

@@ -54,4 +54,5 @@ def deciding_line(question: Question) -> str:
 
 def ideal_answer(question: Question, letter: str | None) -> str:
     """The target of an answer turn: multiple choice with a letter, open-ended without."""
-    return f"{deciding_line(question)}\n{boxed(letter) if letter else question.correct_answer}"
+    line = deciding_line(question)
+    return f"{line} {boxed(letter)}" if letter else f"{line}\n{question.correct_answer}"

@@ -28,7 +28,7 @@ CHAT_TEMPLATE = (
     "{%- endfor -%}"
     "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\n' -}}{%- endif -%}"
 )
-_WORD = re.compile(r"\\boxed\{[a-d]\}|\([a-d]\)| ?[A-Za-z]+:?")
+_WORD = re.compile(r" ?\\boxed\{[a-d]\}| ?\([a-d]\)| ?[A-Za-z]+:?")
 _SPACE = "▁"
 
 
@@ -38,8 +38,12 @@ def build_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     words = sorted(found | {word.rstrip(":") for word in found})
     characters = [chr(code) for code in range(33, 127)] + ["\n", _SPACE]
     spaced = [_SPACE + mark for mark in "-(\\:?"]
-    answers = [piece for letter in "abcd" for piece in (f"({letter})", f"\\boxed{{{letter}}}")]
-    # So low that text which spells a special token is read as characters, never as the token.
+    answers = [
+        space + piece
+        for letter in "abcd"
+        for piece in (f"({letter})", f"\\boxed{{{letter}}}")
+        for space in ("", _SPACE)
+    ]
     pieces: dict[str, float] = {piece: -1e6 for piece in SPECIAL}
     pieces.update((f"<0x{byte:02X}>", -20.0) for byte in range(256))
     pieces.update((character, -10.0) for character in characters)

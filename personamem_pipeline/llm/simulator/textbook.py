@@ -21,7 +21,7 @@ from personamem_pipeline.records import CONVERSATION_TYPES
 from personamem_pipeline.seeds import rng
 
 Exercise = tuple[str, str]
-WEIGHTS = {"goes_with": 3, "who_likes": 4, "merge": 3, "decide": 5}
+WEIGHTS = {"goes_with": 2, "who_likes": 5, "merge": 4, "decide": 4}
 NOTHING = "none"
 
 
@@ -137,9 +137,9 @@ def _decide(draw: random.Random) -> Exercise:
     options = [made["correct_answer"], *made["incorrect_answers"]]
     draw.shuffle(options)
     letter = "abcd"[options.index(made["correct_answer"])]
-    shown = "\n".join(f"({key}) {text}" for key, text in zip("abcd", options, strict=True))
+    shown = "\n".join(f"{text} ({key})" for key, text in zip("abcd", options, strict=True))
     prompt = f"List:\n{_block(listed)}\nWhich fits? {made['user_query']}\n{shown}"
-    return prompt, f"{_line(target) if use else NOTHING}\n\\boxed{{{letter}}}"
+    return prompt, f"{_line(target) if use else NOTHING} \\boxed{{{letter}}}"
 
 
 def main() -> None:

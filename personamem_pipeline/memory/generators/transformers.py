@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from personamem_pipeline.errors import UserError
@@ -16,6 +16,7 @@ from personamem_pipeline.memory.generators.rendering import Renderer
 from personamem_pipeline.seeds import stable_int
 
 TORCH_SEEDS = 2**31
+COPY_AGAIN = "the directory was cut off or mixed up; copy it again or materialize the checkpoint again"
 
 
 def load_model(directory: Path) -> tuple[Any, Any]:
@@ -34,20 +35,48 @@ def load_model(directory: Path) -> tuple[Any, Any]:
             expected="tokenizer.json beside config.json",
             remedy="copy the tokenizer of the model that it was trained from, or materialize the checkpoint again",
         )
+    for path in sorted(directory.glob("*.safetensors")):
+        _check_whole(path)
     gpu = torch.cuda.is_available()
     try:
         tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
-        model = AutoModelForCausalLM.from_pretrained(
-            directory, local_files_only=True, dtype=torch.bfloat16 if gpu else torch.float32
+        model, loading = AutoModelForCausalLM.from_pretrained(
+            directory,
+            local_files_only=True,
+            dtype=torch.bfloat16 if gpu else torch.float32,
+            ignore_mismatched_sizes=True,  # refused below, by name
+            output_loading_info=True,
         )
-    except (SafetensorError, OSError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(
             f"the model cannot be loaded: {error}",
             where=directory,
             expected="whole safetensors files with the architecture that config.json names",
-            remedy="the directory was cut off or mixed up; copy it again or materialize the checkpoint again",
+            remedy=COPY_AGAIN,
         ) from error
+    # transformers would fill these with random numbers and go on.
+    if absent := sorted({*loading["missing_keys"], *(key[0] for key in loading["mismatched_keys"])}):
+        raise UserError(
+            f"{len(absent)} weights are missing or of another size, the first is {absent[0]}",
+            where=directory,
+            expected="the weights of the architecture that config.json describes",
+            remedy=COPY_AGAIN,
+        )
     return model.to("cuda" if gpu else "cpu").eval(), tokenizer
+
+
+def _check_whole(path: Path) -> None:
+    """Compare a safetensors file's length with its header, without reading the weights."""
+    try:
+        with safe_open(path, framework="pt"):
+            pass
+    except SafetensorError as error:
+        raise UserError(
+            f"not a whole safetensors file: {error}",
+            where=path,
+            expected=f"as many bytes as its header announces; there are {path.stat().st_size}",
+            remedy=COPY_AGAIN,
+        ) from error
 
 
 class TransformersGenerator:

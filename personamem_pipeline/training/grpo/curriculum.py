@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
+from typing import TypeVar
 
 from personamem_pipeline.presets import GrpoConfig
 from personamem_pipeline.questions.options import lettered
 from personamem_pipeline.records import Question
 from personamem_pipeline.seeds import rng
+
+RowT = TypeVar("RowT")
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Item:
 def curriculum(questions: Sequence[Question], config: GrpoConfig) -> list[Item]:
     """`steps * prompts_per_step` items in the order of training."""
     open_per_step = round(config.open_share * config.prompts_per_step)
-    stream = _endless(questions, config.seed)
+    stream = endless(questions, config.seed, "curriculum")
     items: list[Item] = []
     for _ in range(config.steps):
         for slot in range(config.prompts_per_step):
@@ -42,10 +46,9 @@ def curriculum(questions: Sequence[Question], config: GrpoConfig) -> list[Item]:
     return items
 
 
-def _endless(questions: Sequence[Question], seed: int) -> Iterator[tuple[int, Question]]:
-    epoch = 0
-    while True:
-        order = list(questions)
-        rng(seed, "curriculum", epoch).shuffle(order)
-        yield from ((epoch, question) for question in order)
-        epoch += 1
+def endless(rows: Sequence[RowT], seed: int, purpose: str) -> Iterator[tuple[int, RowT]]:
+    """(epoch, row) for ever: all rows in a seeded order, then all again in another."""
+    for epoch in count():
+        order = list(rows)
+        rng(seed, purpose, epoch).shuffle(order)
+        yield from ((epoch, row) for row in order)

@@ -1,0 +1,195 @@
+"""What people do outside Dagster.
+
+    personamem read HISTORY.json --model demo --query "What could I drink?"
+    personamem presets [NAME or FILE.yaml]
+
+Bad input is one message on stderr and exit code 2. Slow libraries are imported only after everything that a person may
+have mistyped was checked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from personamem_pipeline.errors import UserError
+
+if TYPE_CHECKING:
+    from personamem_pipeline.memory.generators.base import Generator
+    from personamem_pipeline.memory.generators.find import FoundModel
+    from personamem_pipeline.presets import MemoryConfig
+    from personamem_pipeline.questions.released import ReleasedHistory
+    from personamem_pipeline.views import View
+
+LETTERS = "abcd"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; 0 done, 2 bad input, 130 interrupted."""
+    arguments = _parser().parse_args(argv)
+    try:
+        arguments.run(arguments)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="personamem", description="Short, readable memories of a person.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    read = commands.add_parser("read", help="read a chat history and show the memory after every chunk")
+    read.set_defaults(run=_read)
+    read.add_argument("history", type=Path, metavar="HISTORY.json", help="a chat history in PersonaMem-v2's format")
+    read.add_argument(
+        "--model", required=True, help="demo or latest: the newest grpo_checkpoint; smollm2; or a model directory"
+    )
+    read.add_argument("--query", metavar="TEXT", help="a question to answer from the memory alone")
+    read.add_argument("--option", action="append", default=[], metavar="TEXT", help="one of two to four choices")
+    read.add_argument("--style", choices=("compact", "full"), help="prompts; default: as the model was trained")
+    for name, text in {
+        "chunk-tokens": "a chunk is whole messages up to this many tokens",
+        "memory-tokens": "cap of one memory",
+        "answer-tokens": "cap of the answer",
+        "max-chunks": "read only so many chunks; default: all",
+    }.items():
+        read.add_argument(f"--{name}", type=_positive, metavar="N", help=text)
+    read.add_argument("--keep-profile", action="store_true", help="also read the system message with the profile")
+    read.add_argument("--json", action="store_true", help="one JSON object a line instead of text")
+
+    presets = commands.add_parser("presets", help="list the presets, or check one")
+    presets.set_defaults(run=_presets)
+    presets.add_argument("name", nargs="?", help="a preset's name, or a path to a .yaml file: check it")
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def _read(arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from personamem_pipeline.questions.released import read_history
+    from personamem_pipeline.settings import load_settings
+    from personamem_pipeline.views import JsonLines, Page
+
+    _check_options(arguments)
+    history = read_history(arguments.history, keep_profile=arguments.keep_profile)
+    # No progress bars of other libraries between our lines.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    with _status("finding the model"):
+        from personamem_pipeline.memory.generators.find import find_model
+
+        found = find_model(arguments.model, load_settings())
+    with _status("loading the model"):
+        from personamem_pipeline.memory.generators.transformers import TransformersGenerator
+
+        generator = TransformersGenerator(found.directory)
+    console = Console(highlight=False)
+    view = JsonLines(console) if arguments.json else Page(console)
+    _show(arguments, history, found, generator, view)
+
+
+def _check_options(arguments: argparse.Namespace) -> None:
+    count = len(arguments.option)
+    if count and not arguments.query:
+        raise UserError("--option without --query", remedy='add --query "..."')
+    if count == 1 or count > len(LETTERS):
+        raise UserError(f"{count} options", where="--option", remedy=f"give none, or 2 to {len(LETTERS)}")
+
+
+def _config(arguments: argparse.Namespace, found: FoundModel) -> MemoryConfig:
+    changed = {
+        "prompts": arguments.style,
+        "chunk_tokens": arguments.chunk_tokens,
+        "memory_tokens": arguments.memory_tokens,
+        "answer_tokens": arguments.answer_tokens,
+    }
+    return found.memory.model_copy(update={name: value for name, value in changed.items() if value is not None})
+
+
+def _show(
+    arguments: argparse.Namespace, history: ReleasedHistory, found: FoundModel, generator: Generator, view: View
+) -> None:
+    from personamem_pipeline.memory.episode import answer, plan_chunks
+    from personamem_pipeline.memory.reading import read_chat
+    from personamem_pipeline.views import Answered, Totals
+
+    config = _config(arguments, found)
+    planned = len(plan_chunks(history.messages, generator, config))
+    reading = min(planned, arguments.max_chunks or planned)
+    origin = "as set" if config != found.memory else "as trained" if found.trained else "the default"
+    view.start(
+        {
+            "history": f"{arguments.history}, {len(history.messages)} messages",
+            "model": str(found.directory),
+            "protocol": f"{config.prompts} prompts, chunks of {config.chunk_tokens} tokens, "
+            f"memory of {config.memory_tokens} ({origin})",
+        }
+    )
+    if history.profile and not arguments.keep_profile:
+        view.note("the system message with the person's profile is not read (--keep-profile reads it)")
+    if found.trained and planned > config.max_chunks:
+        view.note(f"{planned} chunks; the model was trained on at most {config.max_chunks}")
+    totals = Totals(unread_chunks=planned - reading)
+    memory, turns = "", read_chat(history.messages, generator, config, max_chunks=reading)
+    for number in range(1, reading + 1):
+        started = time.monotonic()
+        with _status(f"chunk {number} of {reading}"):
+            turn = next(turns)
+        seconds = time.monotonic() - started
+        view.turn(turn, reading, seconds)
+        if found.context and turn.read_tokens + turn.written_tokens > found.context:
+            view.note(f"the prompt has {turn.read_tokens} tokens; the model was made for {found.context} in all")
+        memory = turn.turn.memory
+        totals.chunks += 1
+        totals.chat_tokens += turn.chat_tokens
+        totals.read_tokens += turn.read_tokens
+        totals.written_tokens += turn.written_tokens
+        totals.seconds += seconds
+    totals.memory_tokens = generator.count(memory)
+    view.totals(totals)
+    if arguments.query:
+        options = dict(zip(LETTERS, arguments.option, strict=False))
+        with _status("answering"):
+            generation = answer([memory], [arguments.query], [options or None], generator, config)[0]
+        view.answer(Answered(arguments.query, options, generation))
+
+
+def _status(text: str) -> AbstractContextManager[object]:
+    """A spinner on stderr while something takes time; nothing at all when nobody watches."""
+    from rich.console import Console
+
+    return Console(stderr=True).status(text)
+
+
+def _presets(arguments: argparse.Namespace) -> None:
+    from personamem_pipeline.presets import PRESETS, load_preset
+
+    names = [arguments.name] if arguments.name else sorted(path.stem for path in PRESETS.glob("*.yaml"))
+    for name in names:
+        preset = load_preset(name)
+        print(
+            f"{preset.name}: {preset.data.seeds.training_persons} persons to train on, "
+            f"{preset.data.seeds.benchmark_persons} to test; {preset.base.path}; "
+            f"SFT {preset.sft.steps} steps, GRPO {preset.grpo.steps} x {preset.grpo.prompts_per_step} questions "
+            f"x {preset.grpo.rollouts} rollouts; {preset.digest[:12]}"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""The order of training: the asked-for mix in every step, every question before any repeats, the same in any process."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from personamem_pipeline.presets import GrpoConfig
+from personamem_pipeline.training.grpo.curriculum import curriculum
+from personamem_pipeline.training.rewards import choice_reward, open_answer
+from tests.training.conftest import question
+
+QUESTIONS = [question(number) for number in range(7)]
+
+
+def config(steps: int, prompts: int, share: float, seed: int = 0) -> GrpoConfig:
+    return GrpoConfig(
+        steps=steps,
+        prompts_per_step=prompts,
+        rollouts=2,
+        micro_batch_rows=2,
+        learning_rate=1e-3,
+        open_share=share,
+        seed=seed,
+    )
+
+
+@given(steps=st.integers(1, 6), prompts=st.integers(1, 8), share=st.sampled_from([0.0, 0.2, 0.5, 1.0]))
+def test_every_step_has_the_same_mix_and_no_question_is_favoured(steps: int, prompts: int, share: float) -> None:
+    items = curriculum(QUESTIONS, config(steps, prompts, share))
+    assert len(items) == steps * prompts
+    for start in range(0, len(items), prompts):
+        assert sum(item.letter is None for item in items[start : start + prompts]) == round(share * prompts)
+    counts = Counter(item.question.question_id for item in items)
+    assert max(counts.values()) - min(counts.values() if len(counts) == len(QUESTIONS) else [0]) <= 1
+
+
+def test_another_seed_is_another_order() -> None:
+    first, same, other = (curriculum(QUESTIONS, config(2, 4, 0.2, seed)) for seed in (0, 0, 1))
+    assert first == same and first != other
+
+
+def test_letters_move_from_one_appearance_to_the_next() -> None:
+    items = curriculum(QUESTIONS[:1], config(4, 1, 0.0))
+    assert {item.letter for item in items} == set("abcd")
+
+
+@pytest.mark.parametrize(("text", "reward"), [("\\boxed{b}", 1.0), ("\\boxed{a}", 0.0), ("b", 0.0), ("", 0.0)])
+def test_only_the_right_boxed_letter_pays(text: str, reward: float) -> None:
+    assert choice_reward(text, "b") == reward
+
+
+def test_the_judge_reads_the_answer_without_the_working() -> None:
+    assert open_answer("- drinks: tea\nYou could try tea.") == "You could try tea."
+    assert open_answer("- drinks: tea") == ""
+    assert open_answer("<think>x</think>none\nAny drink.") == "Any drink."
