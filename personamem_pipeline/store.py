@@ -127,7 +127,9 @@ class Store:
     def __init__(self, root: str | Path) -> None:
         if "://" in str(root):
             raise UserError(
-                f"the store cannot be at {root}", expected="a local directory", remedy="set PERSONAMEM_STORE to a path"
+                f"the store cannot be at {root}",
+                expected="a local directory",
+                remedy="set PERSONAMEM_HOME to a directory",
             )
         self.root = Path(root).absolute()
 

@@ -64,7 +64,7 @@ class MemoryDocument:
             for line in self.lines
         )
         fresh = tuple(
-            Line(f"m{len(self.lines) + index}", text, _kind(text), "current", tuple(turn_ids))
+            Line(f"l{len(self.lines) + index}", text, _kind(text), "current", tuple(turn_ids))
             for index, text in enumerate(text for text in texts if text not in known)
         )
         # Current lines follow the model's own order: rendering gives back what it wrote.

@@ -12,10 +12,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
+from personamem_pipeline.errors import UserError
 from personamem_pipeline.lineage import PASSPORT
 from personamem_pipeline.presets import Section
 from personamem_pipeline.stage import StageJob
-from personamem_pipeline.store import Store, write_json_atomically
+from personamem_pipeline.store import Store, full_disk_told, write_json_atomically
 
 KIND = "checkpoints"
 PACKAGES = ("torch", "transformers", "trl", "tokenizers")
@@ -27,7 +30,15 @@ def save_checkpoint(job: StageJob, model: Any, tokenizer: Any, section: Section,
     store.root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".checkpoint-", dir=store.root) as name:
         directory = Path(name)
-        model.save_pretrained(directory)
+        try:
+            with full_disk_told(directory):
+                model.save_pretrained(directory)
+        except SafetensorError as error:  # a full disk reaches Python as this, not as an OSError
+            raise UserError(
+                f"the weights cannot be written: {error}",
+                where=directory,
+                remedy="free some space and run again; the stage goes on from its last saved step",
+            ) from error
         tokenizer.save_pretrained(directory)
         return put_checkpoint(job, store, directory, section, extra)
 

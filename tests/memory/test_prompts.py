@@ -56,4 +56,5 @@ def test_braces_in_what_users_write_are_text(content: str, style: str) -> None:
 
 def test_open_questions_show_no_letters() -> None:
     assert "(a)" not in answer_prompt("compact", "", "q?", None)
-    assert "(a) tea" in answer_prompt("compact", "", "q?", {"a": "tea"})
+    assert "tea (a)" in answer_prompt("compact", "", "q?", {"a": "tea"})
+    assert "(a) tea" in answer_prompt("full", "", "q?", {"a": "tea"})

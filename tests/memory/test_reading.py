@@ -14,7 +14,7 @@ CHAT = [Message(turn_id=f"m{i:04d}", role="user", content=text) for i, text in e
 def test_new_kept_and_dropped_lines() -> None:
     replies = iter(["- drinks: tea\n- pets: cat", "- pets: cat\n- far: too long to ever be kept", "Sure!\n- pets: cat"])
     first, second, third = read_chat(CHAT, ScriptedGenerator(lambda prompt: next(replies)), CONFIG)
-    assert first.new == {"m0", "m1"} and not first.dropped and not first.free_text
+    assert first.new == {"l0", "l1"} and not first.dropped and not first.free_text
     assert [line.evidence for line in first.document.lines] == [("m0000",), ("m0000",)]
     assert second.turn.kept == "unfinished" and second.document == first.document
     assert not second.new and not second.dropped
