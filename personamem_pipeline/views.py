@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from personamem_pipeline.memory.generators.base import Generation
-from personamem_pipeline.memory.prompts import parse_letter
+from personamem_pipeline.memory.prompts import parse_choice
 from personamem_pipeline.memory.reading import ReadTurn
 
 KEPT = {
@@ -45,7 +45,7 @@ class Answered:
 
     @property
     def choice(self) -> str | None:
-        return parse_letter(self.generation.text, "".join(self.options)) if self.options else None
+        return parse_choice(self.generation.text, self.options) if self.options else None
 
 
 class View(Protocol):

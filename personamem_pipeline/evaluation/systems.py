@@ -23,7 +23,7 @@ from personamem_pipeline.evaluation.records import Answer, Benchmark, MemoryStep
 from personamem_pipeline.memory import episode
 from personamem_pipeline.memory.chunking import render_messages
 from personamem_pipeline.memory.generators.base import Generator
-from personamem_pipeline.memory.prompts import parse_letter
+from personamem_pipeline.memory.prompts import parse_choice
 from personamem_pipeline.presets import MemoryConfig
 from personamem_pipeline.questions.options import lettered
 from personamem_pipeline.records import Message, Question
@@ -108,7 +108,13 @@ def choose(
         config,
     )
     return tuple(
-        _answer(item, name, parse_letter(reply.text), reply.text, tokens=(len(reply.prompt_ids), len(reply.token_ids)))
+        _answer(
+            item,
+            name,
+            parse_choice(reply.text, item.options),
+            reply.text,
+            tokens=(len(reply.prompt_ids), len(reply.token_ids)),
+        )
         for item, reply in zip(items, replies, strict=True)
     )
 

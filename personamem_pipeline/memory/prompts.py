@@ -76,6 +76,32 @@ def parse_letter(text: str, letters: str = "abcd") -> str | None:
     return letter if letter and letter in letters else None
 
 
+def parse_choice(text: str, options: Mapping[str, str]) -> str | None:
+    """The option a reply chooses: the last boxed letter, or else a last line that is one option's words exactly.
+
+    "Words" are the whole option or the part that tells it from the others (`distinct_parts`), bare or as a bullet
+    `- topic: words`. Nothing else counts as a choice: not a lone letter, not a similar text, not an option mentioned on
+    the way.
+    """
+    letter = parse_letter(text, "".join(options))
+    if letter is not None:
+        return letter
+    last = (without_thinking(text).strip().splitlines() or [""])[-1].strip()
+    words = {last, last.removeprefix("- "), last.partition(": ")[2]} - {""}
+    parts = distinct_parts(options)
+    matching = [key for key, option in options.items() if words & {option.strip(), parts[key]}]
+    return matching[0] if len(matching) == 1 else None
+
+
+def distinct_parts(options: Mapping[str, str]) -> dict[str, str]:
+    """Each option without the words that all of them start with: `You could try green tea` -> `green tea`."""
+    words = {key: text.split() for key, text in options.items()}
+    shared = 0
+    while all(len(own) > shared + 1 for own in words.values()) and len({own[shared] for own in words.values()}) == 1:
+        shared += 1
+    return {key: " ".join(own[shared:]) for key, own in words.items()}
+
+
 def without_thinking(text: str) -> str:
     """The text after closed think tags. Text whose thinking never closes is all thinking, so nothing is left."""
     rest = _THOUGHT.sub("", text)

@@ -1,21 +1,22 @@
 """Rewards of final answers: pure functions of the question and the answer's text.
 
-Multiple choice pays for the right boxed letter and nothing else: text without a letter earns 0, never the nearest option.
+Multiple choice pays for stating the right option in a strict form (`memory.prompts.parse_choice`); anything else earns 0,
+never the nearest option.
 Open answers are scored by a judge; a judgement that fails is `None`, which leaves the rollout out of its group's baseline.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from personamem_pipeline.memory.prompts import parse_letter, without_thinking
+from personamem_pipeline.memory.prompts import parse_choice, without_thinking
 from personamem_pipeline.questions.judge import Judge, Verdict, brief
 from personamem_pipeline.training.grpo.curriculum import Item
 
 
-def choice_reward(answer: str, letter: str) -> float:
-    """1 for the right letter, 0 for a wrong one or none."""
-    return float(parse_letter(answer) == letter)
+def choice_reward(answer: str, options: Mapping[str, str], letter: str) -> float:
+    """1 for the right option, 0 for a wrong one or none."""
+    return float(parse_choice(answer, options) == letter)
 
 
 def open_answer(text: str) -> str:

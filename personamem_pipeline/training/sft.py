@@ -46,7 +46,11 @@ def answer_row(
 ) -> TrainRow:
     """One answer turn from the ideal final memory: option order number `order`, or open-ended if that is None."""
     options, letter = lettered(question, seed, order) if order is not None else (None, None)
-    return _row(renderer, answer_prompt(style, final, question.user_query, options), ideal_answer(question, letter))
+    return _row(
+        renderer,
+        answer_prompt(style, final, question.user_query, options),
+        ideal_answer(question, style, options, letter),
+    )
 
 
 def schedule(

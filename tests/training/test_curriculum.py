@@ -48,9 +48,12 @@ def test_letters_move_from_one_appearance_to_the_next() -> None:
     assert {item.letter for item in items} == set("abcd")
 
 
-@pytest.mark.parametrize(("text", "reward"), [("\\boxed{b}", 1.0), ("\\boxed{a}", 0.0), ("b", 0.0), ("", 0.0)])
-def test_only_the_right_boxed_letter_pays(text: str, reward: float) -> None:
-    assert choice_reward(text, "b") == reward
+@pytest.mark.parametrize(
+    ("text", "reward"),
+    [("\\boxed{b}", 1.0), ("x\nwine", 1.0), ("wine\nx", 0.0), ("\\boxed{a}", 0.0), ("b", 0.0), ("", 0.0)],
+)
+def test_only_the_right_option_strictly_stated_pays(text: str, reward: float) -> None:
+    assert choice_reward(text, {"a": "tea", "b": "wine"}, "b") == reward
 
 
 def test_the_judge_reads_the_answer_without_the_working() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from personamem_pipeline.memory.prompts import EMPTY, parse_letter
+from personamem_pipeline.memory.prompts import EMPTY, parse_choice
 from personamem_pipeline.questions.options import lettered
 from personamem_pipeline.training.targets import deciding_line, ideal_answer, ideal_memories, memory_line
 from tests.rooms import rooms
@@ -46,12 +46,13 @@ def test_private_values_are_never_in_a_target() -> None:
         assert not any(secret in final for secret in secrets)
 
 
-def test_an_ideal_answer_quotes_what_decides_it_and_gives_the_right_letter() -> None:
+def test_an_ideal_answer_quotes_what_decides_it_and_chooses_the_right_option() -> None:
     finals = {h.person_id: ideal_memories(h, [h.messages])[-1] for h in rooms().histories}
     for question in rooms().questions:
-        _, letter = lettered(question, 0)
-        target = ideal_answer(question, letter)
-        assert parse_letter(target) == letter
+        options, letter = lettered(question, 0)
+        for style in ("compact", "full"):
+            assert parse_choice(ideal_answer(question, style, options, letter), options) == letter
+        target = ideal_answer(question, "full", options, letter)
         line = deciding_line(question)
         assert target.startswith(line) and (line == EMPTY or line in finals[question.person_id].splitlines())
-        assert ideal_answer(question, None).endswith(question.correct_answer)
+        assert ideal_answer(question, "full", None, None).endswith(question.correct_answer)

@@ -83,7 +83,10 @@ def reward_functions(items: Sequence[Item], judge: EndpointJudge) -> list[Reward
 
     def choice(prompts: Any, completions: list[str], item: list[int], **_: Any) -> list[float | None]:
         tasks = [items[index] for index in item]
-        return [choice_reward(text, t.letter) if t.letter else None for t, text in zip(tasks, completions, strict=True)]
+        return [
+            choice_reward(text, task.options, task.letter) if task.options and task.letter else None
+            for task, text in zip(tasks, completions, strict=True)
+        ]
 
     def open_ended(prompts: Any, completions: list[str], item: list[int], **_: Any) -> list[float | None]:
         tasks = [items[index] for index in item]
