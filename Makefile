@@ -40,10 +40,10 @@ lint: $(VENV)/.dev ## put formatting and imports in order
 ui: $(VENV)/.demo ## Dagster's web page: graph, checks, lineage (http://127.0.0.1:3000)
 	$(BIN)/dagster-webserver -w workspace.yaml
 
-base: $(VENV)/.demo ## pre-train models/tiny-base again from the simulator's textbook (about half an hour)
+base: $(VENV)/.demo ## pre-train models/tiny-base again from the simulator's textbook (about 15 minutes)
 	mkdir -p .personamem
 	$(BIN)/python -m personamem_pipeline.llm.simulator.textbook --out .personamem/textbook.jsonl
-	$(BIN)/python -m personamem_pipeline.training.pretrain --textbook .personamem/textbook.jsonl \
+	OMP_NUM_THREADS=1 $(BIN)/python -m personamem_pipeline.training.pretrain --textbook .personamem/textbook.jsonl \
 	  --scratch .personamem/pretrain --out models/tiny-base
 
 # Seed 0 comes last: it is the demo's own, so that `make demo` afterwards finds everything up to date.

@@ -1,6 +1,6 @@
 """A textbook in the simulator's language, from which the tiny base model of this repository is pre-trained.
 
-    python -m personamem_pipeline.llm.simulator.textbook --rows 120000 --out textbook.jsonl
+    python -m personamem_pipeline.llm.simulator.textbook --rows 160000 --out textbook.jsonl
 
 Four kinds of exercise: what a thing goes with, who likes what in some sentences, merging two lists, finding the line that
 decides a question. None is in the memory-agent's format: reading a chat chunk *into* a memory is left to SFT and GRPO. No
@@ -144,7 +144,7 @@ def _decide(draw: random.Random) -> Exercise:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=120_000, help="exercises to write")
+    parser.add_argument("--rows", type=int, default=160_000, help="exercises to write")
     parser.add_argument("--seed", type=int, default=0, help="seed of every draw")
     parser.add_argument("--out", type=Path, required=True, help="JSON lines file to write")
     arguments = parser.parse_args()
