@@ -16,7 +16,7 @@ EMPTY = "none"
 """What stands for a memory with nothing in it, in prompts and in replies."""
 
 _WRITE = {
-    "compact": "Chat:\n{chunk}\n\nMemory:\n{memory}\n\nWrite the new memory.",
+    "compact": "What does the user like?\n{chunk}\nOld list:\n{memory}\nMerge.",
     "full": (
         "Below is the next part of a chat between a user and an assistant, followed by the memory you keep about the "
         "user.\n\nChat:\n{chunk}\n\nMemory so far:\n{memory}\n\n"

@@ -19,7 +19,6 @@ import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from personamem_pipeline.memory.generators.rendering import Renderer
-from personamem_pipeline.memory.prompts import prompt_texts
 from personamem_pipeline.seeds import digest
 from personamem_pipeline.stage import Progress
 from personamem_pipeline.store import sha256_file, write_json_atomically
@@ -34,6 +33,13 @@ ARCHITECTURE = {
     "num_key_value_heads": 4,
     "head_dim": 24,
 }
+
+
+PROMPT_WORDS = (
+    "Answer\nChoose\nMemory:\nQuestion:\nReply\nWrite\nchunk\nletter\nmemory\noptions\nor\nquery\ntext\n"
+    "\n First If assumes choose decides matters nothing or quote reply sentences serves then two"
+)
+"""Words that the prompts have and the textbook has not, as they stand at the start of a line and within one."""
 
 
 def main() -> None:
@@ -54,7 +60,7 @@ def main() -> None:
 
     book = [json.loads(line) for line in arguments.textbook.read_text().splitlines()]
     texts = [text for row in book for text in (row["prompt"], row["target"])]
-    tokenizer = build_tokenizer([*texts, prompt_texts("compact")])
+    tokenizer = build_tokenizer([*texts, PROMPT_WORDS])
     renderer = Renderer(tokenizer)
     rows = [
         TrainRow(tuple(renderer.prompt_ids(row["prompt"])), tuple(renderer.completion_ids(row["target"])))

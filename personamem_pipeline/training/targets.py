@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from personamem_pipeline.memory.chunking import Chunk
-from personamem_pipeline.memory.prompts import EMPTY, boxed, distinct_parts
+from personamem_pipeline.memory.prompts import EMPTY, boxed
 from personamem_pipeline.records import History, Question, Session
 
 
@@ -55,12 +55,10 @@ def deciding_line(question: Question) -> str:
 def ideal_answer(question: Question, style: str, options: Mapping[str, str] | None, letter: str | None) -> str:
     """The target of an answer turn: multiple choice with options and the right letter, open-ended without.
 
-    In the `full` style a choice is the deciding line and the boxed letter. In the `compact` style it is one line, in the
-    form of a memory line: the topic and the words that tell the right option from the others.
+    A choice is the deciding line and the boxed letter. In the `compact` style the deciding line alone is the choice
+    (`parse_choice` finds its words in one option): pointing at a letter by content is more than the tiny model can do.
     """
     line = deciding_line(question)
     if options is None or letter is None:
         return f"{line}\n{question.correct_answer}"
-    if style == "compact":
-        return memory_line(question.topic, distinct_parts(options)[letter])
-    return f"{line}\n{boxed(letter)}"
+    return line if style == "compact" and line != EMPTY else f"{line} {boxed(letter)}"
