@@ -36,7 +36,7 @@ ARCHITECTURE = {
 
 
 PROMPT_WORDS = (
-    "Answer\nChoose\nMemory:\nQuestion:\nReply\nWrite\nchunk\nletter\nmemory\noptions\nor\nquery\ntext\n"
+    "Answer\nChat:\nChoose\nMemory:\nQuestion:\nReply\nWrite\nchunk\nletter\nmemory\noptions\nor\nquery\ntext\n"
     "\n First If assumes choose decides matters nothing or quote reply sentences serves then two"
 )
 """Words that the prompts have and the textbook has not, as they stand at the start of a line and within one."""
