@@ -125,6 +125,8 @@ class GrpoConfig(Section):
     learning_rate: float = Field(gt=0)
     warmup_steps: int = Field(0, ge=0)
     temperature: float = Field(1.0, gt=0)
+    aggregation: Literal["token", "row"] = "token"
+    """`token`: all sampled tokens weigh the same (MemAgent, DAPO). `row`: all turns do, so that a short answer is heard."""
     beta: float = Field(0.0, ge=0, description="weight of the KL term to the start")
     epsilon_low: float = Field(0.2, gt=0)
     epsilon_high: float = Field(0.28, gt=0)
@@ -138,6 +140,7 @@ class EvaluationConfig(Section):
 
     seed: int = 0
     option_orders: int = Field(2, ge=1, le=24, description="seeded option orders per question")
+    temperature: float = Field(0.0, ge=0, description="of writing and answering; 0 is greedy")
     batch_size: int = Field(64, gt=0)
     bootstrap: int = Field(2000, ge=200, description="resamples for clustered intervals and tests")
 

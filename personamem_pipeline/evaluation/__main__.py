@@ -36,6 +36,7 @@ from personamem_pipeline.evaluation.systems import (
 )
 from personamem_pipeline.llm.client import Endpoint
 from personamem_pipeline.memory.generators.base import Generator
+from personamem_pipeline.memory.generators.decoded import Decoded
 from personamem_pipeline.questions.gather import read_histories, read_questions
 from personamem_pipeline.questions.judge import EndpointJudge
 from personamem_pipeline.settings import load_settings
@@ -183,7 +184,8 @@ def transformers_generator(job: StageJob) -> OpenGenerator:
     def load(directory: Path) -> Generator:
         from personamem_pipeline.memory.generators.transformers import TransformersGenerator
 
-        return TransformersGenerator(directory, batch_size=job.preset.evaluation.batch_size)
+        config = job.preset.evaluation
+        return Decoded(TransformersGenerator(directory, batch_size=config.batch_size), config.temperature, config.seed)
 
     return load
 

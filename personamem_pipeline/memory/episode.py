@@ -41,10 +41,15 @@ def next_memory(previous: str, generation: Generation) -> tuple[str, str]:
     """
     if not generation.finished:
         return previous, "unfinished"
-    written = without_thinking(generation.text).strip()
+    written = without_repeats(without_thinking(generation.text))
     if not written:
         return previous, "empty"
     return ("" if written == EMPTY else written), ""
+
+
+def without_repeats(text: str) -> str:
+    """The text without blank lines and without lines that already stand above: a memory says a thing once."""
+    return "\n".join(dict.fromkeys(line.rstrip() for line in text.strip().splitlines() if line.strip()))
 
 
 def plan_chunks(messages: Sequence[Message], generator: Generator, config: MemoryConfig) -> list[Chunk]:

@@ -10,7 +10,7 @@ from personamem_pipeline.memory.generators.scripted import ScriptedGenerator
 from personamem_pipeline.presets import MemoryConfig
 from personamem_pipeline.records import Message
 
-CONFIG = MemoryConfig(prompts="compact", chunk_tokens=6, max_chunks=9, memory_tokens=4, answer_tokens=9)
+CONFIG = MemoryConfig(prompts="compact", chunk_tokens=6, max_chunks=9, memory_tokens=6, answer_tokens=9)
 
 
 def chat(*contents: str) -> list[Message]:
@@ -28,7 +28,7 @@ def test_each_prompt_holds_the_memory_before_it_and_its_own_chunk() -> None:
 
 
 def test_an_unfinished_or_empty_reply_keeps_the_previous_memory() -> None:
-    replies = iter(["- kept", "- this one is far too long", "   ", "none"])
+    replies = iter(["- kept", "- this one is really far too long", "   ", "none"])
     generator = ScriptedGenerator(lambda prompt: next(replies))
     turns = write_memories([chat("a a a", "b b b", "c c c", "d d d")], generator, CONFIG)[0]
     assert [(turn.memory, turn.kept) for turn in turns] == [
@@ -60,3 +60,8 @@ def test_no_query_reaches_a_writing_prompt(query: str, option: str) -> None:
 
 def test_nothing_to_read_gives_nothing() -> None:
     assert final_memory(write_memories([[]], ScriptedGenerator(last_word), CONFIG)[0]) == ""
+
+
+def test_a_memory_says_a_thing_once() -> None:
+    generator = ScriptedGenerator(lambda prompt: "- a\n\n- a\n- b")
+    assert final_memory(write_memories([chat("one")], generator, CONFIG)[0]) == "- a\n- b"

@@ -7,7 +7,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from personamem_pipeline.training.grpo.rows import Row, plan_micro_batches, to_tensors, trainable_tokens
+from personamem_pipeline.training.grpo.rows import (
+    Row,
+    plan_micro_batches,
+    to_tensors,
+    trainable_tokens,
+    weigh_turns_equally,
+)
 
 PAD = 0
 ids = st.lists(st.integers(1, 9), min_size=1, max_size=7).map(tuple)
@@ -60,3 +66,11 @@ def test_too_many_rows_are_an_error() -> None:
         plan_micro_batches([Row((1,), (1,), 1.0)] * 3, total=2, micro=1, pad_id=PAD)
     with pytest.raises(ValueError, match="divide"):
         plan_micro_batches([], total=3, micro=2, pad_id=PAD)
+
+
+@given(rows=rows.filter(bool))
+def test_turns_that_weigh_equally_sum_to_the_mean_of_turn_means(rows: list[Row]) -> None:
+    weighed = weigh_turns_equally(rows)
+    mean = trainable_tokens(rows) / len(rows)
+    for before, after in zip(rows, weighed, strict=True):
+        assert after.advantage * len(after.completion_ids) == pytest.approx(before.advantage * mean)

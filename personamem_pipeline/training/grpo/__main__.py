@@ -120,6 +120,7 @@ def main(job: StageJob, progress: Progress) -> StageResult:
         histories=histories,
         memory=memory,
         renderer=renderer,
+        aggregation=config.aggregation,
         rollouts_per_step=config.prompts_per_step * config.rollouts,
         on_rollouts=table.add,
         callbacks=[StopAndLog(progress, log, config.steps, watched="reward")],

@@ -12,7 +12,7 @@ ranks, dropped rows included, so that splitting, ordering and dropping change no
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -35,6 +35,16 @@ class Row:
 def trainable_tokens(rows: Sequence[Row]) -> int:
     """Tokens that the loss is a mean over: all sampled tokens."""
     return sum(len(row.completion_ids) for row in rows)
+
+
+def weigh_turns_equally(rows: Sequence[Row]) -> list[Row]:
+    """The same rows with `mean length / own length` folded into their advantages.
+
+    The clipped surrogate is positively homogeneous in the advantage, so under the same denominator the loss becomes the
+    mean over turns of each turn's token mean, times a constant: one short answer weighs as much as one long memory.
+    """
+    mean = trainable_tokens(rows) / max(1, len(rows))
+    return [replace(row, advantage=row.advantage * mean / len(row.completion_ids)) for row in rows]
 
 
 def plan_micro_batches(rows: Sequence[Row], *, total: int, micro: int, pad_id: int) -> list[Tensors]:

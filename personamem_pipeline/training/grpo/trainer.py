@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch.utils.data import DataLoader, Sampler
@@ -27,7 +27,7 @@ from personamem_pipeline.records import Message
 from personamem_pipeline.seeds import stable_int
 from personamem_pipeline.training.grpo.curriculum import Item
 from personamem_pipeline.training.grpo.rollouts import PolicyGenerator, Rollout, run_rollouts
-from personamem_pipeline.training.grpo.rows import Row, plan_micro_batches, trainable_tokens
+from personamem_pipeline.training.grpo.rows import Row, plan_micro_batches, trainable_tokens, weigh_turns_equally
 
 
 class MemoryGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
@@ -37,6 +37,7 @@ class MemoryGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         items: the whole curriculum, in order; the dataset's rows are indices into it.
         histories: person id -> messages, what the write turns read.
         memory: the protocol (chunk size, caps, prompts).
+        aggregation: what weighs the same in the loss, tokens or turns (`rows.weigh_turns_equally`).
         rollouts_per_step: N, on this rank; a multiple of `num_generations` divided by the number of ranks.
         on_rollouts: called once per step with the rollouts and their advantages, for logs and tables.
     """
@@ -49,6 +50,7 @@ class MemoryGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         memory: MemoryConfig,
         renderer: Renderer,
         rollouts_per_step: int,
+        aggregation: Literal["token", "row"] = "token",
         on_rollouts: Callable[[int, Sequence[Rollout], Sequence[float]], None] = lambda step, rollouts, advantages: (
             None
         ),
@@ -57,6 +59,7 @@ class MemoryGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     ) -> None:
         self.items, self.histories, self.memory = items, histories, memory
         self.renderer, self.rollouts_per_step, self.on_rollouts = renderer, rollouts_per_step, on_rollouts
+        self.aggregation = aggregation
         self.rollouts: list[Rollout] = []
         self._buffered_inputs: list[dict[str, torch.Tensor]] | None = None
         self.batch_items: list[Item] = []
@@ -133,6 +136,8 @@ class MemoryGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self._log_rollouts(rows)
         self.on_rollouts(self.state.global_step, self.rollouts, advantages)
         device = self.accelerator.device
+        if self.aggregation == "row":
+            rows = weigh_turns_equally(rows)
         tokens = torch.tensor(trainable_tokens(rows), device=device)
         denominator = self.accelerator.gather(tokens).sum()
         micro = self.args.per_device_train_batch_size
