@@ -68,8 +68,8 @@ def reader(skill: float) -> Callable[[str], str]:
     """Writes down what a chat says with chance `skill` (by the text, not by luck); answers from what is written."""
 
     def reply(prompt: str) -> str:
-        if prompt.startswith("Chat:"):
-            chat, _, memory = prompt.partition("\n\nMemory:\n")
+        if prompt.startswith("What does the user like?"):
+            chat, _, memory = prompt.partition("\nOld list:\n")
             kept = [line for line in memory.splitlines() if line.startswith("- ")]
             said = re.findall(r"My (\w+) is (\w+ \w+) as", chat)
             new = [f"- {topic}: {like}" for topic, like in said if fraction(0, "skill", chat, topic) < skill]
@@ -78,7 +78,7 @@ def reader(skill: float) -> Callable[[str], str]:
         line = re.search(rf"- {topic}: (.+)", prompt)
         if line is None:
             return "I do not know"
-        letter = re.search(rf"\((\w)\) You could try {line[1]}\.", prompt)
+        letter = re.search(rf"You could try {line[1]}\. \((\w)\)", prompt)
         return f"{line[0]}\n\\boxed{{{letter[1]}}}" if letter else f"You could try {line[1]}."
 
     return reply

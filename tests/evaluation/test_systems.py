@@ -43,7 +43,9 @@ def test_a_reader_that_notes_everything_is_right_and_one_that_notes_nothing_is_u
 def test_memories_are_written_once_per_person(benchmark: Benchmark, memory: MemoryConfig, model: Model) -> None:
     generator = model(1.0)
     run = MemorySystem("grpo", "GRPO", generator, memory).run(benchmark)
-    assert len([prompt for prompt in generator.prompts if prompt.startswith("Chat:")]) == len(run.steps)
+    assert len([prompt for prompt in generator.prompts if prompt.startswith("What does the user like?")]) == len(
+        run.steps
+    )
     assert len({(step.subject, step.index) for step in run.steps}) == len(run.steps)
     assert len(run.answers) == len(benchmark.questions) * benchmark.orders
 
@@ -77,7 +79,7 @@ def test_controls_see_what_they_should(benchmark: Benchmark, memory: MemoryConfi
     oracle = model(1.0)
     run = Oracle(oracle, memory).run(benchmark)
     assert accuracy(run.answers) == 1.0
-    writes = [prompt for prompt in oracle.prompts if prompt.startswith("Chat:")]
+    writes = [prompt for prompt in oracle.prompts if prompt.startswith("What does the user like?")]
     assert len(writes) == len(benchmark.questions)
     assert all(prompt.count("My ") == 1 and "Noted" not in prompt for prompt in writes)
 

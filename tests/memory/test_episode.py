@@ -18,7 +18,7 @@ def chat(*contents: str) -> list[Message]:
 
 
 def last_word(prompt: str) -> str:
-    return "- " + prompt.split("\n\nMemory:")[0].split()[-1]
+    return "- " + prompt.split("\nOld list:")[0].split()[-1]
 
 
 def test_each_prompt_holds_the_memory_before_it_and_its_own_chunk() -> None:
