@@ -15,6 +15,7 @@ from assets.common import code_version, stage_asset, whole_metadata
 from assets.parents import Guard, Parents, resolve
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.lineage import GRAPH, passport_problems, shard_names
+from personamem_pipeline.memory.prompts import prompt_texts
 from personamem_pipeline.presets import Preset
 from personamem_pipeline.seeds import canonical_json, digest
 from personamem_pipeline.settings import PROJECT
@@ -38,8 +39,9 @@ Judge = Callable[[str, Store, str, Parents, Mapping[str, float]], list[Outcome]]
 def build(preset: Preset, commands: Mapping[str, str] = COMMANDS) -> list[dg.AssetsDefinition]:
     """The three checkpoint assets of a preset."""
     base_version = code_version("base/1", preset.base, source_digest(preset.base.path))
-    sft_version = code_version("sft/1", preset.memory, preset.sft)
-    grpo_version = code_version("grpo/1", preset.memory, preset.grpo)
+    prompts = prompt_texts(preset.memory.prompts)
+    sft_version = code_version("sft/1", preset.memory, prompts, preset.sft)
+    grpo_version = code_version("grpo/1", preset.memory, prompts, preset.grpo)
 
     @stage_asset(
         "base_model",

@@ -11,6 +11,7 @@ from assets.checks import Outcome, none_of
 from assets.common import code_version, stage_asset
 from assets.parents import Guard, Parents
 from personamem_pipeline.lineage import GRAPH
+from personamem_pipeline.memory.prompts import prompt_texts
 from personamem_pipeline.presets import Preset
 from personamem_pipeline.store import Store
 from resources.compute import Compute
@@ -22,7 +23,7 @@ RESULTS = "results.json"
 
 def build(preset: Preset, commands: Mapping[str, str] = COMMANDS) -> list[dg.AssetsDefinition]:
     """The report asset of a preset."""
-    version = code_version("report/1", preset.memory, preset.evaluation)
+    version = code_version("report/1", preset.memory, prompt_texts(preset.memory.prompts), preset.evaluation)
 
     @stage_asset(
         "benchmark_report",

@@ -186,10 +186,6 @@ class Store:
         directory = self.verified(kind, version)
         return [row for entry in self.manifest(kind, version).files for row in _read_shard(directory, entry, record)]
 
-    def latest_scratch(self, *key: str) -> Path:
-        """A directory for resumable work, named by a digest of what the work depends on."""
-        return self._made(self.root / "scratch" / digest(list(key))[:32])
-
     @staticmethod
     def _made(path: Path) -> Path:
         path.mkdir(parents=True, exist_ok=True)

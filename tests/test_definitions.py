@@ -8,6 +8,7 @@ import pytest
 
 from personamem_pipeline.definitions import build_defs
 from personamem_pipeline.lineage import GRAPH, ancestors, combined_version, shard_names
+from personamem_pipeline.memory import prompts
 from resources.store import StoreResource
 from tests.pipeline import settings_at
 
@@ -103,3 +104,15 @@ def test_shards_and_their_common_version() -> None:
     assert combined_version({"00": "a"}) == "a"
     assert combined_version({"00": "a", "01": "b"}) == combined_version({"01": "b", "00": "a"})
     assert combined_version({"00": "a", "01": "b"}) != combined_version({"00": "b", "01": "a"})
+
+
+def test_a_changed_memory_prompt_makes_exactly_its_readers_stale(monkeypatch: pytest.MonkeyPatch) -> None:
+    def versions() -> dict[str, str | None]:
+        graph = build_defs(settings_at(Path("/nowhere"))).resolve_asset_graph()
+        return {name: graph.get(dg.AssetKey(name)).code_version for name in GRAPH}
+
+    before = versions()
+    monkeypatch.setitem(prompts._WRITE, "compact", prompts._WRITE["compact"] + " Please.")
+    after = versions()
+    changed = {name for name in GRAPH if before[name] != after[name]}
+    assert changed == {"sft_checkpoint", "grpo_checkpoint", "benchmark_report"}
