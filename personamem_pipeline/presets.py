@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.seeds import digest
@@ -120,7 +120,8 @@ class GrpoConfig(Section):
     seed: int = 0
     steps: int = Field(gt=0)
     prompts_per_step: int = Field(gt=0, description="questions per optimizer step")
-    rollouts: int = Field(gt=1, description="rollouts per question; the group of the baseline")
+    questions_per_memory: int = Field(1, gt=0, description="questions asked of each memory; 1 is MemAgent's rule")
+    rollouts: int = Field(gt=1, description="memories per history asked about; the group of the baseline")
     micro_batch_rows: int = Field(gt=0, description="rows (turns) per forward and backward pass")
     learning_rate: float = Field(gt=0)
     warmup_steps: int = Field(0, ge=0)
@@ -133,6 +134,12 @@ class GrpoConfig(Section):
     open_share: float = Field(0.2, ge=0, le=1, description="share of open-ended questions in each step")
     max_grad_norm: float = Field(1.0, gt=0)
     save_steps: int = Field(10, gt=0)
+
+    @model_validator(mode="after")
+    def _whole_blocks(self) -> GrpoConfig:
+        if self.prompts_per_step % self.questions_per_memory:
+            raise ValueError("prompts_per_step must be a multiple of questions_per_memory")
+        return self
 
 
 class EvaluationConfig(Section):

@@ -9,7 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from typing import Any
+from collections.abc import Iterator, Sequence
+from itertools import count
+from typing import Any, TypeVar
+
+ItemT = TypeVar("ItemT")
 
 
 def canonical_json(value: Any) -> str:
@@ -36,3 +40,9 @@ def rng(seed: int, purpose: str, *ids: str | int) -> random.Random:
 def fraction(seed: int, purpose: str, *ids: str | int) -> float:
     """A number in [0, 1) that depends on nothing but its key: for splits and hold-outs."""
     return stable_int(seed, purpose, *ids) / 2.0**64
+
+
+def endless(items: Sequence[ItemT], seed: int, purpose: str) -> Iterator[tuple[int, ItemT]]:
+    """(epoch, item) for ever: all items in a seeded order, then all again in another."""
+    for epoch in count():
+        yield from ((epoch, item) for item in rng(seed, purpose, epoch).sample(items, len(items)))

@@ -19,11 +19,10 @@ from personamem_pipeline.presets import MemoryConfig, SftConfig
 from personamem_pipeline.questions.gather import read_histories, read_questions
 from personamem_pipeline.questions.options import lettered
 from personamem_pipeline.records import History, Question
-from personamem_pipeline.seeds import rng
+from personamem_pipeline.seeds import endless, rng
 from personamem_pipeline.stage import Progress, StageJob, StageResult, run_stage
 from personamem_pipeline.store import Store
 from personamem_pipeline.training.checkpoints import KIND, checkpoint_directory, drop_steps, save_checkpoint
-from personamem_pipeline.training.grpo.curriculum import endless
 from personamem_pipeline.training.metrics import MetricsLog
 from personamem_pipeline.training.supervised import FitConfig, TrainRow, fit
 from personamem_pipeline.training.targets import ideal_answer, ideal_memories

@@ -23,9 +23,9 @@ TEXTS = ["user: I left my bamboo whisk.\n- drinks: green tea\n(a) You could try 
 MEMORY = MemoryConfig(prompts="compact", chunk_tokens=12, max_chunks=4, memory_tokens=6, answer_tokens=4)
 
 
-def question(number: int) -> Question:
+def question(number: int, index: int = 0) -> Question:
     return Question(
-        question_id=f"t{number}.q0", person_id=f"t{number}", split="training", user_query="What could I drink?",
+        question_id=f"t{number}.q{index}", person_id=f"t{number}", split="training", user_query="What could I drink?",
         correct_answer="You could try green tea.", incorrect_answers=("You could try wine.", "Try cola.", "Try milk."),
         topic="drinks", preference="green tea", preference_id=f"t{number}.p0", pref_type="neutral_preferences",
         who="self", updated=False, prev_pref="", conversation_scenario="personal_email", wording="seen",
@@ -66,6 +66,16 @@ def items() -> list[Item]:
         steps=2, prompts_per_step=2, rollouts=4, micro_batch_rows=4, learning_rate=1e-3, open_share=0.5, seed=3
     )
     return curriculum([question(number) for number in range(3)], config)
+
+
+@pytest.fixture
+def two_of_one_person() -> list[Item]:
+    config = GrpoConfig(
+        steps=1, prompts_per_step=2, questions_per_memory=2, rollouts=4, micro_batch_rows=4, learning_rate=1e-3,
+        open_share=0.5, seed=3,
+    )  # fmt: skip
+    items = curriculum([question(0), question(0, 1)], config)
+    return sorted(items, key=lambda item: item.question.question_id)
 
 
 def reward(prompts: Any, completions: Sequence[str], **_: Any) -> list[float]:

@@ -14,10 +14,12 @@ from personamem_pipeline.training.rewards import choice_reward, open_answer
 from tests.training.conftest import question
 
 QUESTIONS = [question(number) for number in range(7)]
+OF_PERSONS = [question(number, index) for number, own in enumerate((1, 3, 4, 5)) for index in range(own)]
 
 
-def config(steps: int, prompts: int, share: float, seed: int = 0) -> GrpoConfig:
+def config(steps: int, prompts: int, share: float, seed: int = 0, questions_per_memory: int = 1) -> GrpoConfig:
     return GrpoConfig(
+        questions_per_memory=questions_per_memory,
         steps=steps,
         prompts_per_step=prompts,
         rollouts=2,
@@ -36,6 +38,19 @@ def test_every_step_has_the_same_mix_and_no_question_is_favoured(steps: int, pro
         assert sum(item.letter is None for item in items[start : start + prompts]) == round(share * prompts)
     counts = Counter(item.question.question_id for item in items)
     assert max(counts.values()) - min(counts.values() if len(counts) == len(QUESTIONS) else [0]) <= 1
+
+
+@given(size=st.integers(1, 4), steps=st.integers(1, 8))
+def test_a_memorys_questions_are_one_persons_and_all_come_round(size: int, steps: int) -> None:
+    items = curriculum(OF_PERSONS, config(steps, 2 * size, 0.25, questions_per_memory=size))
+    for start in range(0, len(items), size):
+        block = items[start : start + size]
+        assert len({item.question.person_id for item in block}) == 1
+        choices = [(item.question.question_id, str(item.options)) for item in block if item.options]
+        assert len(set(choices)) == len(choices), "a question that fills up a block comes in another order of options"
+    epoch = sum(-(-own // size) for own in (1, 3, 4, 5))  # blocks until every question was asked
+    if len(items) >= epoch * size:
+        assert {item.question.question_id for item in items[: epoch * size]} == {q.question_id for q in OF_PERSONS}
 
 
 def test_another_seed_is_another_order() -> None:

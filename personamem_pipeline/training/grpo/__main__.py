@@ -2,8 +2,9 @@
 
     python -m personamem_pipeline.training.grpo --job job.json
 
-Starts from the SFT checkpoint. One optimizer step: `prompts_per_step` questions, `rollouts` episodes of each, reward for the
-final answer only (multiple choice by letter, open answers by the judge behind the model endpoint).
+Starts from the SFT checkpoint. One optimizer step: `prompts_per_step` questions, `rollouts` memories of each history asked
+about, `questions_per_memory` questions to each memory. Reward for final answers only (multiple choice by letter, open
+answers by the judge behind the model endpoint).
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from personamem_pipeline.training.checkpoints import KIND, checkpoint_directory,
 from personamem_pipeline.training.grpo.curriculum import Item, curriculum
 from personamem_pipeline.training.grpo.rollouts import PolicyGenerator
 from personamem_pipeline.training.grpo.table import RolloutTable
-from personamem_pipeline.training.grpo.trainer import MemoryGRPOTrainer, rows_per_rollout
+from personamem_pipeline.training.grpo.trainer import MemoryGRPOTrainer, most_chunks
 from personamem_pipeline.training.metrics import MetricsLog
 from personamem_pipeline.training.rewards import choice_reward, judge_rewards
 from personamem_pipeline.training.supervised import StopAndLog
@@ -40,9 +41,10 @@ from personamem_pipeline.training.supervised import StopAndLog
 Reward = Callable[..., list[float | None]]
 
 
-def trl_config(config: GrpoConfig, scratch: Path, longest_rollout: int) -> GRPOConfig:
+def trl_config(config: GrpoConfig, scratch: Path, most_writes: int) -> GRPOConfig:
     """TRL's configuration: rows are its batch unit, and one optimizer step is one generation (exactly on-policy)."""
-    rows = config.prompts_per_step * config.rollouts * longest_rollout
+    rows = config.prompts_per_step * config.rollouts
+    rows += rows // config.questions_per_memory * most_writes
     micro_steps = math.ceil(rows / config.micro_batch_rows)
     gpu = torch.cuda.is_available()
     return GRPOConfig(
@@ -104,14 +106,14 @@ def main(job: StageJob, progress: Progress) -> StageResult:
     model, tokenizer = load_model(checkpoint_directory(job, "sft_checkpoint"))
     renderer = Renderer(tokenizer)
     scratch = job.scratch_directory()
-    longest = rows_per_rollout(histories, PolicyGenerator(renderer, _never), memory)
+    most_writes = most_chunks(histories, PolicyGenerator(renderer, _never), memory)
     log, table = MetricsLog(job, "grpo"), RolloutTable(scratch / "rollouts.jsonl")
     settings = load_settings()
     key = settings.llm_api_key.get_secret_value() if settings.llm_api_key else None
     judge = EndpointJudge(Endpoint(settings.llm_base_url, settings.llm_model, key), config.seed)
     trainer = MemoryGRPOTrainer(
         model=model.train(),
-        args=trl_config(config, scratch, longest),
+        args=trl_config(config, scratch, most_writes),
         train_dataset=Dataset.from_list(
             [{"prompt": item.question.user_query, "item": i} for i, item in enumerate(items)]
         ),
@@ -121,17 +123,19 @@ def main(job: StageJob, progress: Progress) -> StageResult:
         memory=memory,
         renderer=renderer,
         aggregation=config.aggregation,
-        rollouts_per_step=config.prompts_per_step * config.rollouts,
+        answers_per_step=config.prompts_per_step * config.rollouts,
+        questions_per_memory=config.questions_per_memory,
         on_rollouts=table.add,
         callbacks=[StopAndLog(progress, log, config.steps, watched="reward")],
     )
     trainer.remove_callback(PrinterCallback)
     progress.say(
-        "%d steps of %d x %d rollouts, up to %d turns each",
+        "%d steps of %d questions, %d rollouts of each; up to %d chunks and %d questions per memory",
         config.steps,
         config.prompts_per_step,
         config.rollouts,
-        longest,
+        most_writes,
+        config.questions_per_memory,
     )
     trainer.train(resume_from_checkpoint=get_last_checkpoint(str(scratch)))
     if progress.stop_requested and trainer.state.global_step < config.steps:
@@ -143,7 +147,7 @@ def main(job: StageJob, progress: Progress) -> StageResult:
     return StageResult(
         kind=KIND,
         version=checkpoint,
-        metrics={"reward": log.last("reward"), "entropy": log.last("entropy"), "rollout_turns": longest},
+        metrics={"reward": log.last("reward"), "entropy": log.last("entropy"), "write_turns": most_writes},
         paths={
             "checkpoint": str(store.path(KIND, checkpoint)),
             "curves": str(log.plot("reward", "memory/mean_length", "entropy")),

@@ -1,27 +1,26 @@
 """Which question is asked in which optimizer step: fixed before training starts, from the seed alone.
 
 Every step holds the same share of open-ended questions, option orders are drawn once per appearance (so that a whole group
-of rollouts sees the same letters), and every question is asked once before any is asked again.
+of rollouts sees the same letters), and every question is asked once before any is asked anew. `questions_per_memory`
+questions in a row are about one person: they are asked of the same memories.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count
-from typing import TypeVar
+from itertools import count, cycle, islice
 
 from personamem_pipeline.presets import GrpoConfig
 from personamem_pipeline.questions.options import lettered
 from personamem_pipeline.records import Question
 from personamem_pipeline.seeds import rng
 
-RowT = TypeVar("RowT")
-
 
 @dataclass(frozen=True)
 class Item:
-    """One group's task: a question about one person's history, as multiple choice or open-ended."""
+    """What a group of rollouts is asked: a question about one person's history, as multiple choice or open-ended."""
 
     question: Question
     options: dict[str, str] | None
@@ -31,24 +30,39 @@ class Item:
 
 
 def curriculum(questions: Sequence[Question], config: GrpoConfig) -> list[Item]:
-    """`steps * prompts_per_step` items in the order of training."""
-    open_per_step = round(config.open_share * config.prompts_per_step)
-    stream = endless(questions, config.seed, "curriculum")
+    """`steps * prompts_per_step` items in the order of training, in blocks of `questions_per_memory` about one person."""
+    asked: Counter[str] = Counter()
+    stream = (question for block in _blocks(questions, config) for question in block)
     items: list[Item] = []
     for _ in range(config.steps):
         for slot in range(config.prompts_per_step):
-            epoch, question = next(stream)
-            if slot < open_per_step:
+            question = next(stream)
+            if _is_open(slot, config):
                 items.append(Item(question, None, None))
             else:
-                options, letter = lettered(question, config.seed, order=epoch)
-                items.append(Item(question, options, letter))
+                items.append(Item(question, *lettered(question, config.seed, order=asked[question.question_id])))
+            asked[question.question_id] += 1
     return items
 
 
-def endless(rows: Sequence[RowT], seed: int, purpose: str) -> Iterator[tuple[int, RowT]]:
-    """(epoch, row) for ever: all rows in a seeded order, then all again in another."""
+def _is_open(slot: int, config: GrpoConfig) -> bool:
+    """Whether the step's question number `slot` is open-ended: `open_share` of the slots, spread evenly."""
+    open_per_step = round(config.open_share * config.prompts_per_step)
+    return (slot + 1) * open_per_step // config.prompts_per_step > slot * open_per_step // config.prompts_per_step
+
+
+def _blocks(questions: Sequence[Question], config: GrpoConfig) -> Iterator[list[Question]]:
+    """Blocks of questions about one person, for ever. A person's last block is filled up with that person's first ones."""
+    size = config.questions_per_memory
+    persons: dict[str, list[Question]] = {}
+    for question in questions:
+        persons.setdefault(question.person_id, []).append(question)
     for epoch in count():
-        order = list(rows)
-        rng(seed, purpose, epoch).shuffle(order)
-        yield from ((epoch, row) for row in order)
+        draw = rng(config.seed, "curriculum", epoch)
+        blocks: list[list[Question]] = []
+        for own in persons.values():
+            order = draw.sample(own, len(own))
+            padded = [*order, *islice(cycle(order), -len(order) % size)]
+            blocks += [padded[start : start + size] for start in range(0, len(padded), size)]
+        draw.shuffle(blocks)
+        yield from blocks

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from personamem_pipeline.memory.episode import MemoryTurn, answer, final_memory, write_memories
 from personamem_pipeline.memory.generators.base import Generation, Generator
@@ -23,11 +24,11 @@ Sample = Callable[[list[list[int]], int, float, int], list[list[int]]]
 
 @dataclass(frozen=True)
 class Rollout:
-    """One trajectory: the write turns, then the answer."""
+    """One memory and what was asked of it: the write turns, then the answers to its M questions."""
 
-    item: Item
     turns: tuple[MemoryTurn, ...]
-    answer: Generation
+    items: tuple[Item, ...]
+    answers: tuple[Generation, ...]
 
 
 class PolicyGenerator:
@@ -48,7 +49,7 @@ class PolicyGenerator:
 
 
 def run_rollouts(
-    items: Sequence[Item],
+    blocks: Sequence[Sequence[Item]],
     histories: Sequence[Sequence[Message]],
     generator: Generator,
     config: MemoryConfig,
@@ -56,15 +57,21 @@ def run_rollouts(
     temperature: float,
     seed: int,
 ) -> list[Rollout]:
-    """One rollout per item (repeat an item to get its group). The write turns see histories only, never an item."""
+    """One rollout per block of items (repeat a block to get its group). The write turns see histories only, no item."""
     turns = write_memories(histories, generator, config, temperature=temperature, seed=seed)
-    replies = answer(
-        [final_memory(own) for own in turns],
-        [item.question.user_query for item in items],
-        [item.options for item in items],
-        generator,
-        config,
-        temperature=temperature,
-        seed=seed,
+    asked = [(final_memory(own), item) for own, block in zip(turns, blocks, strict=True) for item in block]
+    replies = iter(
+        answer(
+            [memory for memory, _ in asked],
+            [item.question.user_query for _, item in asked],
+            [item.options for _, item in asked],
+            generator,
+            config,
+            temperature=temperature,
+            seed=seed,
+        )
     )
-    return [Rollout(item, tuple(own), reply) for item, own, reply in zip(items, turns, replies, strict=True)]
+    return [
+        Rollout(tuple(own), tuple(block), tuple(islice(replies, len(block))))
+        for own, block in zip(turns, blocks, strict=True)
+    ]

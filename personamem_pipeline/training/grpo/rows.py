@@ -4,7 +4,7 @@ Symbols: R rows per rank and step (constant: dummy rows fill up), P and C the lo
 one pad token of prompt and one masked pad token of completion: it costs a two-token forward, keeps the number of
 micro-steps equal on all ranks, and has no gradient.
 
-Credit: the advantage of a rollout is computed once (by TRL, over its group) and stands on all its rows. The loss is TRL's
+What a row's advantage is, `credit` says. The loss is TRL's
 `dapo`: the sum over tokens divided by `num_items_in_batch`, which here counts all trainable tokens of all rollouts of all
 ranks, dropped rows included, so that splitting, ordering and dropping change no gradient.
 """
@@ -21,7 +21,7 @@ Tensors = dict[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Row:
-    """One turn as token ids, with the advantage of the rollout it belongs to."""
+    """One turn as token ids, with its advantage."""
 
     prompt_ids: tuple[int, ...]
     completion_ids: tuple[int, ...]

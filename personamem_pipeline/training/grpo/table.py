@@ -18,37 +18,41 @@ class RolloutTable:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def add(self, step: int, rollouts: Sequence[Rollout], advantages: Sequence[float]) -> None:
-        """Write the turns of the rollouts with the highest and the lowest advantage of `step`."""
-        order = sorted(range(len(rollouts)), key=lambda i: advantages[i])
+    def add(self, step: int, rollouts: Sequence[Rollout], advantages: Sequence[Sequence[float]]) -> None:
+        """Write the turns of the rollouts with the highest and the lowest mean advantage of `step`."""
+        means = [sum(own) / len(own) for own in advantages]
+        order = sorted(range(len(rollouts)), key=lambda i: means[i])
         chosen = dict.fromkeys((order[-1], order[0]))
         lines = [
-            json.dumps({"step": step, "rollout": index, "advantage": round(advantages[index], 4), **turn})
+            json.dumps({"step": step, "rollout": index, **turn})
             for index in chosen
-            for turn in _turns(rollouts[index])
+            for turn in _turns(rollouts[index], advantages[index])
         ]
         kept = self.path.read_text().splitlines() if self.path.exists() else []
         kept = [line for line in kept if json.loads(line)["step"] < step]
         self.path.write_text("\n".join([*kept, *lines]) + "\n")
 
 
-def _turns(rollout: Rollout) -> list[dict[str, object]]:
-    question = rollout.item.question
+def _turns(rollout: Rollout, advantages: Sequence[float]) -> list[dict[str, object]]:
     writes: list[dict[str, object]] = [
         {
             "kind": "write",
             "turn": turn.index,
-            "person": question.person_id,
+            "person": rollout.items[0].question.person_id,
             "reply": turn.generation.text,
             "kept": turn.kept,
         }
         for turn in rollout.turns
     ]
-    answer: dict[str, object] = {
-        "kind": "answer",
-        "question": question.question_id,
-        "query": question.user_query,
-        "right": rollout.item.letter or question.correct_answer,
-        "reply": rollout.answer.text,
-    }
-    return [*writes, answer]
+    answers: list[dict[str, object]] = [
+        {
+            "kind": "answer",
+            "question": item.question.question_id,
+            "query": item.question.user_query,
+            "right": item.letter or item.question.correct_answer,
+            "reply": reply.text,
+            "advantage": round(advantage, 4),
+        }
+        for item, reply, advantage in zip(rollout.items, rollout.answers, advantages, strict=True)
+    ]
+    return [*writes, *answers]

@@ -1,9 +1,9 @@
 """`MemoryGRPOTrainer`: TRL's GRPO over rollouts that are several conversations.
 
-    prompt batch -> rollouts (write turns + answer) -> TRL scores the answers and computes one advantage per rollout
-                 -> one row per turn -> micro-batches of constant row count -> TRL's own loss
+    prompt batch -> rollouts (write turns + answers) -> TRL scores the answers and computes one advantage per answer
+                 -> credit: one row per turn -> micro-batches of constant row count -> TRL's own loss
 
-The stock step sees the final answer as "the completion", so rewards, groups, `None` rewards and logging are TRL's; only
+The stock step sees final answers as "the completions", so rewards, groups, `None` rewards and logging are TRL's; only
 then the write turns are added as rows. With no write turns this is stock GRPO (held by a test). Written against TRL 1.16's
 private methods `_prepare_inputs` and `_generate_and_score_completions`; the version is pinned.
 """
@@ -19,27 +19,35 @@ from torch.utils.data import DataLoader, Sampler
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
+from personamem_pipeline.errors import UserError
 from personamem_pipeline.memory.episode import plan_chunks
+from personamem_pipeline.memory.generators.base import Generator
 from personamem_pipeline.memory.generators.rendering import Renderer
 from personamem_pipeline.memory.generators.transformers import TORCH_SEEDS
 from personamem_pipeline.presets import MemoryConfig
 from personamem_pipeline.records import Message
 from personamem_pipeline.seeds import stable_int
+from personamem_pipeline.training.grpo.credit import answers_of, rollout_of, rollout_rows
 from personamem_pipeline.training.grpo.curriculum import Item
 from personamem_pipeline.training.grpo.rollouts import PolicyGenerator, Rollout, run_rollouts
 from personamem_pipeline.training.grpo.rows import Row, plan_micro_batches, trainable_tokens, weigh_turns_equally
 
+OnRollouts = Callable[[int, Sequence[Rollout], Sequence[Sequence[float]]], None]
+"""(optimizer step, rollouts, each rollout's advantages: one per answer)."""
+
 
 class MemoryGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
-    """GRPO in which a rollout is `write, ..., write, answer`, each turn a conversation and a row of its own.
+    """GRPO in which a rollout is `write, ..., write, answers`, each turn a conversation and a row of its own.
 
     Args:
         items: the whole curriculum, in order; the dataset's rows are indices into it.
         histories: person id -> messages, what the write turns read.
         memory: the protocol (chunk size, caps, prompts).
         aggregation: what weighs the same in the loss, tokens or turns (`rows.weigh_turns_equally`).
-        rollouts_per_step: N, on this rank; a multiple of `num_generations` divided by the number of ranks.
-        on_rollouts: called once per step with the rollouts and their advantages, for logs and tables.
+        answers_per_step: on this rank. With several questions per memory, a multiple of
+            `questions_per_memory * num_generations`, so that no memory's answers are spread over ranks.
+        questions_per_memory: M; the curriculum's blocks of M items are about one person each (`credit`).
+        on_rollouts: called once per step with the rollouts and their answers' advantages, for logs and tables.
     """
 
     def __init__(
@@ -49,21 +57,25 @@ class MemoryGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         histories: Mapping[str, Sequence[Message]],
         memory: MemoryConfig,
         renderer: Renderer,
-        rollouts_per_step: int,
+        answers_per_step: int,
+        questions_per_memory: int = 1,
         aggregation: Literal["token", "row"] = "token",
-        on_rollouts: Callable[[int, Sequence[Rollout], Sequence[float]], None] = lambda step, rollouts, advantages: (
-            None
-        ),
+        on_rollouts: OnRollouts = lambda step, rollouts, advantages: None,
         args: GRPOConfig,
         **kwargs: Any,
     ) -> None:
         self.items, self.histories, self.memory = items, histories, memory
-        self.renderer, self.rollouts_per_step, self.on_rollouts = renderer, rollouts_per_step, on_rollouts
-        self.aggregation = aggregation
+        self.renderer, self.answers_per_step, self.on_rollouts = renderer, answers_per_step, on_rollouts
+        self.questions_per_memory, self.aggregation = questions_per_memory, aggregation
+        if questions_per_memory > 1 and answers_per_step % (questions_per_memory * args.num_generations):
+            raise ValueError(
+                f"{answers_per_step} answers per step are not whole groups of {questions_per_memory} questions x "
+                f"{args.num_generations} rollouts; change prompts_per_step, rollouts or questions_per_memory"
+            )
         self.rollouts: list[Rollout] = []
+        self.scored: list[bool] = []
         self._buffered_inputs: list[dict[str, torch.Tensor]] | None = None
         self.batch_items: list[Item] = []
-        check_token_limits(items, histories, PolicyGenerator(renderer, self._sample), memory)
         super().__init__(args=args, rollout_func=self._roll_out, processing_class=renderer.tokenizer, **kwargs)
 
     # ---- one optimizer step = one batch of rollouts (TRL counts rows; a rollout is several)
@@ -72,7 +84,7 @@ class MemoryGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         return self._get_dataloader(
             dataset=self.train_dataset,
             description="Training",
-            batch_size=self.rollouts_per_step,
+            batch_size=self.answers_per_step,
             sampler_fn=self._get_train_sampler,
             is_training=True,
         )
@@ -81,7 +93,7 @@ class MemoryGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         return RepeatSampler(
             data_source=self.train_dataset if dataset is None else dataset,
             mini_repeat_count=self.num_generations,
-            batch_size=self.rollouts_per_step * self.accelerator.num_processes // self.num_generations,
+            batch_size=self.answers_per_step * self.accelerator.num_processes // self.num_generations,
             repeat_count=self.num_iterations * self.args.steps_per_generation,
             shuffle=False,
             seed=self.args.seed,
@@ -99,20 +111,35 @@ class MemoryGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
     def _roll_out(self, prompts: list[str], trainer: Any) -> dict[str, Any]:
         started = time.monotonic()
+        group, questions = self.num_generations, self.questions_per_memory
+        blocks = [
+            [self.batch_items[position] for position in answers_of(rollout, group, questions)]
+            for rollout in range(len(self.batch_items) // questions)
+        ]
         self.rollouts = run_rollouts(
-            self.batch_items,
-            [self.histories[item.question.person_id] for item in self.batch_items],
+            blocks,
+            [self.histories[block[0].question.person_id] for block in blocks],
             PolicyGenerator(self.renderer, self._sample),
             self.memory,
             temperature=self.args.temperature,
             seed=stable_int(self.args.seed, "rollout", self.state.global_step, self.accelerator.process_index),
         )
         self._metrics["train"]["time/generate"].append(time.monotonic() - started)
+        places = [rollout_of(position, group, questions) for position in range(len(self.batch_items))]
+        replies = [self.rollouts[rollout].answers[question] for rollout, question in places]
         return {
-            "prompt_ids": [list(rollout.answer.prompt_ids) for rollout in self.rollouts],
-            "completion_ids": [list(rollout.answer.token_ids) for rollout in self.rollouts],
+            "prompt_ids": [list(reply.prompt_ids) for reply in replies],
+            "completion_ids": [list(reply.token_ids) for reply in replies],
             "logprobs": None,
         }
+
+    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Shape (answers of all ranks, reward functions). Keeps which of this rank's answers anyone could score."""
+        rewards: torch.Tensor = super()._calculate_rewards(*args, **kwargs)
+        start = self.accelerator.process_index * len(self.batch_items)
+        own = rewards[start : start + len(self.batch_items)]
+        self.scored = [not missing for missing in torch.isnan(own).all(dim=1).tolist()]
+        return rewards
 
     def _sample(self, rows: list[list[int]], max_tokens: int, temperature: float, seed: int) -> list[list[int]]:
         self.max_completion_length = self.generation_config.max_new_tokens = max_tokens
@@ -127,11 +154,16 @@ class MemoryGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     def _rows(self, generation_batch: list[dict[str, Any]]) -> list[dict[str, torch.Tensor]]:
         self.batch_items = [self.items[example["item"]] for example in generation_batch]
         scored = self._generate_and_score_completions(generation_batch)
-        advantages = [float(value) for value in scored["advantages"].tolist()]
+        flat = [float(value) for value in scored["advantages"].tolist()]
+        places = [
+            answers_of(rollout, self.num_generations, self.questions_per_memory)
+            for rollout in range(len(self.rollouts))
+        ]
+        advantages = [[flat[position] for position in own] for own in places]
         rows = [
-            Row(turn.prompt_ids, turn.token_ids, advantage)
-            for rollout, advantage in zip(self.rollouts, advantages, strict=True)
-            for turn in (*(write.generation for write in rollout.turns), rollout.answer)
+            row
+            for rollout, own, mine in zip(self.rollouts, places, advantages, strict=True)
+            for row in rollout_rows(rollout, mine, [self.scored[position] for position in own])
         ]
         self._log_rollouts(rows)
         self.on_rollouts(self.state.global_step, self.rollouts, advantages)
@@ -178,23 +210,13 @@ class MemoryGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         metrics["rows/without_advantage"].append(sum(row.advantage == 0.0 for row in rows) / max(1, len(rows)))
 
 
-def rows_per_rollout(
-    histories: Mapping[str, Sequence[Message]], generator: PolicyGenerator, memory: MemoryConfig
-) -> int:
-    """T: write turns of the longest history, plus the answer."""
-    return 1 + max(len(plan_chunks(messages, generator, memory)) for messages in histories.values())
-
-
-def check_token_limits(
-    items: Sequence[Item],
-    histories: Mapping[str, Sequence[Message]],
-    generator: PolicyGenerator,
-    memory: MemoryConfig,
-) -> None:
-    """Refuse at the start what would fail in the middle: a history with more chunks than the protocol allows."""
-    for person_id in {item.question.person_id for item in items}:
-        chunks = len(plan_chunks(histories[person_id], generator, memory))
-        if chunks > memory.max_chunks:
-            raise ValueError(
-                f"{person_id}: {chunks} chunks, but memory.max_chunks is {memory.max_chunks}; raise it, or chunk_tokens"
-            )
+def most_chunks(histories: Mapping[str, Sequence[Message]], generator: Generator, memory: MemoryConfig) -> int:
+    """Write turns of the longest history; a history with more than `memory.max_chunks` is refused before training."""
+    chunks = {person: len(plan_chunks(messages, generator, memory)) for person, messages in histories.items()}
+    person = max(chunks, key=lambda person: chunks[person])
+    if chunks[person] > memory.max_chunks:
+        raise UserError(
+            f"{person}'s history has {chunks[person]} chunks, memory.max_chunks is {memory.max_chunks}",
+            remedy="raise memory.max_chunks or memory.chunk_tokens in the preset",
+        )
+    return chunks[person]
