@@ -40,7 +40,7 @@ lint: $(VENV)/.dev ## put formatting and imports in order
 ui: $(VENV)/.demo ## Dagster's web page: graph, checks, lineage (http://127.0.0.1:3000)
 	$(BIN)/dagster-webserver -w workspace.yaml
 
-base: $(VENV)/.demo ## pre-train models/tiny-base again from the simulator's textbook (about 15 minutes)
+base: $(VENV)/.demo ## pre-train models/tiny-base again from the simulator's textbook (about half an hour)
 	mkdir -p .personamem
 	$(BIN)/python -m personamem_pipeline.llm.simulator.textbook --out .personamem/textbook.jsonl
 	OMP_NUM_THREADS=1 $(BIN)/python -m personamem_pipeline.training.pretrain --textbook .personamem/textbook.jsonl \

@@ -13,6 +13,7 @@ from assets.common import clear_errors, code_version, producer, stage_asset, tab
 from assets.parents import Guard, resolve
 from personamem_pipeline.lineage import shard_names
 from personamem_pipeline.presets import DataConfig
+from personamem_pipeline.questions.card import CARD
 from personamem_pipeline.questions.gather import Finding, Gathered, GatheredKind, gather, read_questions
 from personamem_pipeline.records import QUESTION_TYPES
 from personamem_pipeline.store import Store
@@ -37,7 +38,7 @@ def build(data: DataConfig) -> list[dg.AssetsDefinition]:
 
 
 def _gathered(data: DataConfig, kind: GatheredKind) -> dg.AssetsDefinition:
-    version = code_version("gather/1", data.shards)
+    version = code_version("gather/2", data.shards)
     shards = shard_names(data.shards)
 
     @stage_asset(kind, version, {"parquet"}, DESCRIPTIONS[kind])
@@ -59,6 +60,7 @@ def _gathered(data: DataConfig, kind: GatheredKind) -> dg.AssetsDefinition:
             metadata={
                 **whole_metadata(opened, kind, made.manifest.version, parents, outcomes),
                 **_counts(opened, kind, made),
+                "card": dg.MetadataValue.path(str(opened.path(kind, made.manifest.version) / CARD)),
                 "funnel": dg.MetadataValue.json(made.funnel),
                 "balance": dg.MetadataValue.json(made.balance),
             },

@@ -2,7 +2,8 @@
 
 A stage is told everything it needs in one typed `StageJob`: through Dagster Pipes when an asset started it, or with
 `--job FILE` from a shell. It answers with one `StageResult`. The same command runs as a local process and in a pod.
-SIGTERM and SIGINT mean: finish the step, save, exit 143; the next run with the same job goes on from there.
+SIGTERM, SIGINT and the end of Dagster's process mean: finish the step, save, exit 143; the next run with the same job goes
+on from there.
 """
 
 from __future__ import annotations
@@ -71,15 +72,29 @@ class Progress:
     """How a running stage hears of a stop and tells of its progress."""
 
     def __init__(self) -> None:
-        self.stop_requested = False
+        self._stopped = False
+        self._starter: int | None = None
 
-    def listen(self) -> None:
-        """Turn SIGTERM and SIGINT into `stop_requested`."""
+    def listen(self, *, starter: int | None = None) -> None:
+        """Turn SIGTERM and SIGINT into `stop_requested`, and so the death of the process that started this one.
+
+        An orchestrator that was killed can send no signal, and a training that nobody waits for would block the machine.
+        """
+        self._starter = starter
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
 
+    @property
+    def stop_requested(self) -> bool:
+        """Whether to save and end now."""
+        return self._stopped or (self._starter is not None and os.getppid() != self._starter)
+
+    def stop(self) -> None:
+        """Ask the stage to save and end."""
+        self._stopped = True
+
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        self.stop_requested = True
+        self.stop()
         logger.info("received %s: saving, then stopping", signal.Signals(number).name)
 
     def say(self, message: str, *values: object) -> None:
@@ -93,9 +108,10 @@ def run_stage(main: Callable[[StageJob, Progress], StageResult]) -> NoReturn:
     for chatty in ("httpx", "httpx2"):  # one line per model call
         logging.getLogger(chatty).setLevel(logging.WARNING)
     progress = Progress()
-    progress.listen()
+    from_dagster = "DAGSTER_PIPES_CONTEXT" in os.environ
+    progress.listen(starter=os.getppid() if from_dagster else None)  # a shell may leave, and means its stage to go on
     try:
-        if "DAGSTER_PIPES_CONTEXT" in os.environ:
+        if from_dagster:
             with open_dagster_pipes() as context:
                 job = StageJob.model_validate(context.get_extra("job"))
                 _report(context, _finish(main, job, progress))

@@ -120,7 +120,7 @@ def test_demo_is_the_checkpoint_that_was_finished_last(
 def test_presets_are_listed_and_one_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["presets"]) == 0
     listed = capsys.readouterr().out
-    assert "demo: 240 persons" in listed
+    assert "demo: 480 persons" in listed
     copy = tmp_path / "mine.yaml"
     copy.write_text((ROOT / "presets" / "demo.yaml").read_text())
     assert main(["presets", str(copy)]) == 0

@@ -29,7 +29,7 @@ _WRITE = {
     ),
 }
 _ANSWER = {
-    "compact": "Memory:\n{memory}\n\nQuestion: {query}{options}\n\nAnswer.",
+    "compact": "List:\n{memory}\nWhich fits? {query}{options}",
     "full": (
         "You answer a user of whom you know only this memory.\n\nMemory:\n{memory}\n\nThe user asks: {query}{options}"
         "\n\n{how}"

@@ -1,8 +1,8 @@
 """Gathering shards into the two datasets that everything downstream rests on, and proving what they promise.
 
-`training_dataset` and `benchmark` are directories with `histories.parquet` and `questions.parquet`: admitted questions
-only, persons of one split only, in the order of their ids whatever order the shards came in. The findings returned with
-them are facts for people and for Dagster's checks; the caller decides what blocks.
+`training_dataset` and `benchmark` are directories with `histories.parquet`, `questions.parquet` and a card: admitted
+questions only, persons of one split only, in the order of their ids whatever order the shards came in. The findings
+returned with them are facts for people and for Dagster's checks; the caller decides what blocks.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict
 
 from personamem_pipeline.arrow import arrow_schema, from_arrow, to_arrow
 from personamem_pipeline.errors import UserError
+from personamem_pipeline.questions.card import CARD, dataset_card
 from personamem_pipeline.records import History, Question, Split
 from personamem_pipeline.seeds import canonical_json
 from personamem_pipeline.store import Manifest, Store
@@ -81,14 +82,17 @@ def gather(
         disjoint_items([question for question in all_questions if question.certificate.admitted]),
         whole_evidence(own_histories, admitted),
     )
+    figures, balanced = funnel(own_questions), balance(admitted)
     parents = {f"histories/{shard}": histories[shard] for shard in shards}
     parents |= {f"questions/{shard}": questions[shard] for shard in shards}
     store.root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".gather-", dir=store.root) as scratch:
         _write(Path(scratch) / "histories.parquet", History, own_histories)
         _write(Path(scratch) / "questions.parquet", Question, admitted)
+        card = dataset_card(kind, own_histories, admitted, figures, balanced)
+        (Path(scratch) / CARD).write_text(card)
         manifest = store.put_directory(kind, Path(scratch), parents=parents, producer=producer)
-    return Gathered(manifest, findings, funnel(own_questions), balance(admitted))
+    return Gathered(manifest, findings, figures, balanced)
 
 
 def read_histories(store: Store, kind: GatheredKind, version: str) -> list[History]:

@@ -1,9 +1,9 @@
 """Pre-train the tiny base model that this repository ships (`models/tiny-base`), from the simulator's textbook.
 
-    make base       # about a quarter of an hour on one core: writes the textbook, trains, saves with a passport
+    make base       # about half an hour on one core: writes the textbook, trains, saves with a passport
 
 The result is a Qwen3 of half a million parameters that knows the simulator's words and can look things up in lists. It
-has never seen the memory-agent's format. It exists because in-context recall takes a from-scratch model longer to
+has never kept a memory over several chunks. It exists because in-context recall takes a from-scratch model longer to
 find than a demo may last (`docs/learning.md`); it says nothing about real models.
 """
 
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--textbook", type=Path, required=True, help="JSON lines of {prompt, target}")
     parser.add_argument("--out", type=Path, required=True, help="directory of the model to write")
     parser.add_argument("--scratch", type=Path, required=True, help="where resumable steps live")
-    parser.add_argument("--steps", type=int, default=5_000, help="optimizer steps of one cycle")
+    parser.add_argument("--steps", type=int, default=9_000, help="optimizer steps of one cycle")
     parser.add_argument("--cycles", type=int, default=1, help="how often the learning rate rises and decays")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--learning-rate", type=float, default=2e-3)

@@ -1,8 +1,9 @@
 """What a perfect memory agent would have written: SFT targets from the labelled evidence.
 
-The ideal memory after a chunk holds one line per preference that the user's own turns have given away so far: an update
-replaces its line in place, a request to forget removes it; other people's preferences, private values and small talk are
-never noted. An answer quotes the line that decides it, then answers.
+The ideal memory after a chunk holds one line per preference that the user's own turns have given away so far, the news of
+the chunk first, then what still holds of the memory before it: an update replaces its line, a request to forget removes
+it; other people's preferences, private values and small talk are never noted. An answer quotes the line that decides it,
+then answers.
 """
 
 from __future__ import annotations
@@ -28,21 +29,24 @@ def ideal_memories(history: History, chunks: Sequence[Chunk]) -> list[str]:
     for chunk in chunks:
         seen.update(message.turn_id for message in chunk)
         known = [session for session in pending if set(session.evidence) <= seen]
-        for session in known:
-            _apply(session, kept)
         pending = [session for session in pending if session not in known]
+        news: dict[str, str] = {}
+        for session in known:
+            _apply(session, news, kept)
+        kept = news | {topic: line for topic, line in kept.items() if topic not in news}
         memories.append("\n".join(kept.values()) or EMPTY)
     return memories
 
 
-def _apply(session: Session, kept: dict[str, str]) -> None:
+def _apply(session: Session, news: dict[str, str], kept: dict[str, str]) -> None:
     preference = session.preference
     if preference is None or preference.who == "others" or preference.pref_type == "sensitive_info":
         return
     if session.event == "forgets":
+        news.pop(preference.topic, None)
         kept.pop(preference.topic, None)
     else:  # one line per topic: an update takes the old one's place
-        kept[preference.topic] = memory_line(preference.topic, preference.text)
+        news[preference.topic] = memory_line(preference.topic, preference.text)
 
 
 def deciding_line(question: Question) -> str:

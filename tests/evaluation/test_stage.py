@@ -104,7 +104,8 @@ def test_a_stopped_run_goes_on_where_it_was(job: StageJob, load_skilled: Load, t
 
     def stop_at_sft(directory: Path) -> ScriptedGenerator:
         loaded.append((directory / "skill").read_text())
-        progress.stop_requested = len(loaded) == 2
+        if len(loaded) == 2:
+            progress.stop()
         return load_skilled(directory)
 
     with pytest.raises(Interrupted, match="2 systems"):

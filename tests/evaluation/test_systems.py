@@ -67,14 +67,14 @@ def test_controls_see_what_they_should(benchmark: Benchmark, memory: MemoryConfi
     full = MemorySystem("grpo", "GRPO", model(1.0), memory).run(benchmark)
     empty = model(1.0)
     assert accuracy(NoHistory(empty, memory).run(benchmark).answers) == 0.0
-    assert all("Memory:\nnone" in prompt for prompt in empty.prompts)
+    assert all("List:\nnone" in prompt for prompt in empty.prompts)
 
     swapped = model(1.0)
     SwappedHistory(swapped, memory, last_memories(full.steps)).run(benchmark)
     first = benchmark.questions[0]
     following = last_memories(full.steps)[sorted(benchmark.histories)[1]]
     assert following != last_memories(full.steps)[first.person_id]
-    assert f"Memory:\n{following}" in swapped.prompts[0]
+    assert f"List:\n{following}" in swapped.prompts[0]
 
     oracle = model(1.0)
     run = Oracle(oracle, memory).run(benchmark)

@@ -90,13 +90,13 @@ def by_hand(
 ) -> Gradients:
     """REINFORCE with TRL's normaliser: -sum over all tokens of A * log p, divided by the number of sampled tokens.
 
-    A write turn's A is the mean over the scored answers that its memory led to.
+    A write turn's A is the mean over the scored answers that its memory led to, an answer's is its part of that mean.
     """
     total, tokens = torch.zeros(()), 0
     for rollout, own in zip(rollouts, advantages, strict=True):
-        shared = sum(own[scored]) / len(own[scored])
-        credited = [(turn.generation, shared) for turn in rollout.turns]
-        for turn, advantage in (*credited, *zip(rollout.answers, own, strict=True)):
+        parts = [advantage / len(own[scored]) for advantage in own]
+        credited = [(turn.generation, sum(parts[scored])) for turn in rollout.turns]
+        for turn, advantage in (*credited, *zip(rollout.answers, parts, strict=True)):
             ids = torch.tensor([[*turn.prompt_ids, *turn.token_ids]])
             logps = torch.log_softmax(model(ids).logits[0, :-1], dim=-1)
             chosen = logps[torch.arange(ids.shape[1] - 1), ids[0, 1:]][len(turn.prompt_ids) - 1 :]

@@ -139,11 +139,19 @@ def _exchange(user: str, assistant: str, *, evidence: bool) -> list[dict[str, An
 
 
 def _forget(brief: Json, rng: random.Random) -> list[dict[str, Any]]:
-    query = rng.choice(world().topic(brief["topic"]).queries)
+    # Never the query that is held out for this preference: a benchmark question is not to be met in any chat.
+    query = rng.choice(_queries(brief["topic"], brief["preference"], "training"))
     return [
         *_exchange(query, say.FORGET_ANSWER.format(text=brief["preference"]), evidence=False),
         *_exchange(say.FORGET_REQUEST.format(text=brief["preference"]), say.FORGET_REPLY, evidence=True),
     ]
+
+
+def _queries(topic: str, preference: str, edition: str) -> list[str]:
+    """How the topic may be asked about: one way per preference is the benchmark's, the others are training's."""
+    known = world().topic(topic).queries
+    held_out = stable_int("held-out query", preference) % len(known)
+    return [query for i, query in enumerate(known) if (i == held_out) == (edition == "benchmark")]
 
 
 def question(brief: Json, rng: random.Random) -> dict[str, Any]:
@@ -151,8 +159,7 @@ def question(brief: Json, rng: random.Random) -> dict[str, Any]:
     if brief["pref_type"] == "sensitive_info":
         return _private_question(brief, rng)
     topic = world().topic(brief["topic"])
-    held_out = stable_int("held-out query", brief["preference"]) % len(topic.queries)
-    queries = [q for i, q in enumerate(topic.queries) if (i == held_out) == (brief["edition"] == "benchmark")]
+    queries = _queries(brief["topic"], brief["preference"], brief["edition"])
     frame = rng.choice(say.BACKGROUND_FRAMES if brief["topic"] in BACKGROUND_TYPES else say.OPTION_FRAMES)
     generic = rng.choice(topic.generic)
     named = [brief["preference"]] + ([brief["previous"]] if brief["previous"] else [])

@@ -2,9 +2,10 @@
 
     python -m personamem_pipeline.llm.simulator.textbook --rows 160000 --out textbook.jsonl
 
-Four kinds of exercise: what a thing goes with, who likes what in some sentences, merging two lists, finding the line that
-decides a question. None is in the memory-agent's format: reading a chat chunk *into* a memory is left to SFT and GRPO. No
-person occurs in it, and no combination of cue, sentence and question that belongs to the benchmark, nor an unseen cue.
+Five kinds of exercise: what a thing goes with, who likes what in some sentences, merging two lists, finding the line that
+decides a question, answering from it. None asks to merge *sentences* into a list: reading a chat chunk by chunk, keeping
+what is already noted, is left to SFT and GRPO. No person occurs in it, and no combination of cue, sentence and question
+that belongs to the benchmark, nor an unseen cue.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from personamem_pipeline.llm.simulator import author
 from personamem_pipeline.llm.simulator.world import BACKGROUND_TYPES, WorldPreference, world
@@ -21,7 +23,7 @@ from personamem_pipeline.records import CONVERSATION_TYPES
 from personamem_pipeline.seeds import rng
 
 Exercise = tuple[str, str]
-WEIGHTS = {"goes_with": 2, "who_likes": 5, "merge": 4, "decide": 4}
+WEIGHTS = {"goes_with": 1, "who_likes": 4, "merge": 6, "decide": 5, "suggest": 3}
 NOTHING = "none"
 
 
@@ -32,6 +34,7 @@ def exercises(rows: int, seed: int) -> Iterator[dict[str, str]]:
         "who_likes": _who_likes,
         "merge": _merge,
         "decide": _decide,
+        "suggest": _suggest,
     }
     for row in range(rows):
         draw = rng(seed, "textbook", row)
@@ -73,6 +76,11 @@ def _small_talk(draw: random.Random) -> list[str]:
     return [f"{message['role']}: {message['content']}" for message in author.session(brief, draw)["messages"]]
 
 
+def _forgotten(draw: random.Random, preference: WorldPreference) -> list[str]:
+    made = author.session({"event": "forgets", "topic": preference.topic, "preference": preference.text}, draw)
+    return [f"{message['role']}: {message['content']}" for message in made["messages"]]
+
+
 def _distinct(draw: random.Random, count: int) -> list[WorldPreference]:
     """That many preferences, no two of one topic."""
     return [draw.choice(topic.preferences) for topic in draw.sample(world().topics, count)]
@@ -87,32 +95,31 @@ def _who_likes(draw: random.Random) -> Exercise:
             lines += _session(draw, preference, who="others")
         elif kind < 0.35:
             lines += _small_talk(draw)
-        elif kind < 0.5:
+        elif kind < 0.45:
+            lines += _forgotten(draw, preference)
+        elif kind < 0.6:
             old = draw.choice([p for p in world().topic(preference.topic).preferences if p != preference])
             lines += _session(draw, preference, previous=old.text)
             found[preference.topic] = preference
         else:
             lines += _session(draw, preference)
             found[preference.topic] = preference
-    return "What does the user like?\n" + "\n".join(lines), "\n".join(map(_line, found.values())) or NOTHING
+    return "What does the user like?\n" + "\n".join(lines), _block(list(found.values()))
 
 
 def _merge(draw: random.Random) -> Exercise:
-    old = _distinct(draw, draw.randrange(0, 6))
-    kept = {preference.topic: preference for preference in old}
-    news: list[str] = []
-    for preference in _distinct(draw, draw.randrange(0, 4)):
-        kept[preference.topic] = preference
-        news.append(_line(preference))
+    old = _distinct(draw, draw.randrange(0, 7))
+    news = {preference.topic: preference for preference in _distinct(draw, draw.randrange(0, 4))}
     if old and draw.random() < 0.4:
         changed = draw.choice(world().topic(draw.choice(old).topic).preferences)
-        kept[changed.topic] = changed
-        news.append(_line(changed))
-    if kept and draw.random() < 0.3:
-        gone = kept.pop(draw.choice(sorted(kept)))
-        news.append(f"forget {gone.text}")
-    prompt = f"Old list:\n{_block(old)}\nNews:\n" + ("\n".join(news) or NOTHING) + "\nMerge."
-    return prompt, "\n".join(map(_line, kept.values())) or NOTHING
+        news[changed.topic] = changed
+    told = [_line(preference) for preference in news.values()]
+    stays = [preference for preference in old if preference.topic not in news]
+    if stays and draw.random() < 0.3:
+        gone = stays.pop(draw.randrange(len(stays)))
+        told.insert(draw.randrange(len(told) + 1), f"forget {gone.text}")
+    prompt = "News:\n" + ("\n".join(told) or NOTHING) + f"\nOld list:\n{_block(old)}\nMerge."
+    return prompt, _block([*news.values(), *stays])
 
 
 def _block(preferences: list[WorldPreference]) -> str:
@@ -120,9 +127,26 @@ def _block(preferences: list[WorldPreference]) -> str:
 
 
 def _decide(draw: random.Random) -> Exercise:
-    listed = _distinct(draw, draw.randrange(0, 6))
+    listed, target, made = _question(draw)
+    options = [made["correct_answer"], *made["incorrect_answers"]]
+    draw.shuffle(options)
+    letter = "abcd"[options.index(made["correct_answer"])]
+    shown = "\n".join(f"{text} ({key})" for key, text in zip("abcd", options, strict=True))
+    prompt = f"List:\n{_block(listed)}\nWhich fits? {made['user_query']}\n{shown}"
+    return prompt, _line(target) if target in listed else f"{NOTHING} \\boxed{{{letter}}}"
+
+
+def _suggest(draw: random.Random) -> Exercise:
+    listed, target, made = _question(draw)
+    line = _line(target) if target in listed else NOTHING
+    return f"List:\n{_block(listed)}\nWhich fits? {made['user_query']}", f"{line}\n{made['correct_answer']}"
+
+
+def _question(draw: random.Random) -> tuple[list[WorldPreference], WorldPreference, dict[str, Any]]:
+    """A list, what a question is about (in the list or not), and the question."""
+    listed = _distinct(draw, draw.randrange(0, 7))
     rest = [topic for topic in world().topics if topic.name not in {p.topic for p in listed}]
-    use = bool(listed) and draw.random() < 0.75
+    use = bool(listed) and draw.random() < 0.6
     target = draw.choice(listed) if use else draw.choice(draw.choice(rest).preferences)
     brief: dict[str, object] = {
         "pref_type": "neutral_preferences",
@@ -133,18 +157,12 @@ def _decide(draw: random.Random) -> Exercise:
         "edition": "training",
         "profile": {},
     }
-    made = author.question(brief, draw)
-    options = [made["correct_answer"], *made["incorrect_answers"]]
-    draw.shuffle(options)
-    letter = "abcd"[options.index(made["correct_answer"])]
-    shown = "\n".join(f"{text} ({key})" for key, text in zip("abcd", options, strict=True))
-    prompt = f"List:\n{_block(listed)}\nWhich fits? {made['user_query']}\n{shown}"
-    return prompt, f"{_line(target) if use else NOTHING} \\boxed{{{letter}}}"
+    return listed, target, author.question(brief, draw)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=160_000, help="exercises to write")
+    parser.add_argument("--rows", type=int, default=320_000, help="exercises to write")
     parser.add_argument("--seed", type=int, default=0, help="seed of every draw")
     parser.add_argument("--out", type=Path, required=True, help="JSON lines file to write")
     arguments = parser.parse_args()

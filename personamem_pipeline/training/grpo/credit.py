@@ -5,9 +5,11 @@ side; a group of rollouts is therefore a block of M x G answers, in which the an
 
     question 1: memory 1, ..., memory G | question 2: memory 1, ..., memory G | ... | question M: ...
 
-TRL's advantage of an answer is its reward less the mean over the G answers to the same question. An answer turn keeps its
-own. A write turn gets the mean over the M answers that its memory led to, which, baselines being linear, is the advantage
-of the memory's mean reward. With M = 1 every turn of a rollout carries the same value: MemAgent's rule.
+What is maximised is a memory's mean reward over its M questions, and this is its exact policy gradient. TRL's advantage
+of an answer is its reward less the mean over the G answers to the same question. A write turn gets the mean over the M
+answers that its memory led to, which, baselines being linear, is the advantage of the memory's mean reward. An answer turn
+moved one M-th of that mean: it gets its own advantage divided by M. With M = 1 every turn of a rollout carries the same
+value: MemAgent's rule.
 """
 
 from __future__ import annotations
@@ -38,10 +40,12 @@ def memory_advantage(advantages: Sequence[float], scored: Sequence[bool]) -> flo
 
 
 def rollout_rows(rollout: Rollout, advantages: Sequence[float], scored: Sequence[bool]) -> list[Row]:
-    """One row per turn: the write turns with the memory's advantage, then the answers each with its own."""
+    """One row per turn: the write turns with the memory's advantage, then the answers each with its share of it."""
     shared = memory_advantage(advantages, scored)
     writes = [Row(turn.generation.prompt_ids, turn.generation.token_ids, shared) for turn in rollout.turns]
+    questions = max(1, sum(scored))
     answers = [
-        Row(reply.prompt_ids, reply.token_ids, own) for reply, own in zip(rollout.answers, advantages, strict=True)
+        Row(reply.prompt_ids, reply.token_ids, own / questions)
+        for reply, own in zip(rollout.answers, advantages, strict=True)
     ]
     return writes + answers

@@ -1,0 +1,68 @@
+"""A stage hears of its end from whoever started it, also when that one can no longer speak."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from personamem_pipeline.settings import PROJECT
+from personamem_pipeline.stage import Progress
+
+CHILD = """
+import os, sys, time
+from pathlib import Path
+from personamem_pipeline.stage import Progress
+where, watch = Path(sys.argv[1]), sys.argv[2] == "watch"
+progress = Progress()
+progress.listen(starter=os.getppid() if watch else None)
+(where / "running").write_text(str(os.getpid()))
+deadline = time.monotonic() + 20
+while not progress.stop_requested and time.monotonic() < deadline and not (where / "enough").exists():
+    time.sleep(0.02)
+(where / "saved").write_text(str(progress.stop_requested))
+"""
+PARENT = "import subprocess, sys; subprocess.run([sys.executable, *sys.argv[1:]])"
+
+
+def wait_for(path: Path) -> str:
+    deadline = time.monotonic() + 20
+    while not (path.exists() and path.read_text()):
+        assert time.monotonic() < deadline, f"{path.name} never came"
+        time.sleep(0.02)
+    return path.read_text()
+
+
+@pytest.mark.parametrize(("watch", "saved"), [("watch", "True"), ("ignore", "False")])
+def test_a_stage_whose_starter_was_killed_saves_and_ends(watch: str, saved: str, tmp_path: Path) -> None:
+    script = tmp_path / "child.py"
+    script.write_text(CHILD)
+    env = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(script), str(tmp_path), watch], env=env)
+    wait_for(tmp_path / "running")
+    parent.kill()
+    parent.wait()
+    if watch == "ignore":
+        time.sleep(0.2)
+        assert not (tmp_path / "saved").exists(), "a stage started from a shell goes on without it"
+        (tmp_path / "enough").touch()
+    assert wait_for(tmp_path / "saved") == saved
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_ask_it_to_stop(number: signal.Signals) -> None:
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        progress = Progress()
+        progress.listen()
+        assert not progress.stop_requested
+        os.kill(os.getpid(), number)
+        assert progress.stop_requested
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
