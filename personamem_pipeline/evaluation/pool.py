@@ -56,7 +56,7 @@ def _refuse_mixed(runs: Sequence[Results]) -> None:
     for what, values in {
         "benchmark": [run["provenance"]["versions"]["benchmark"] for run in runs],
         "option orders": [(run["benchmark"]["option_orders"], run["benchmark"]["seed"]) for run in runs],
-        "memory protocol": [run["provenance"]["memory"] for run in runs],
+        "memory protocol": [(run["provenance"]["memory"], run["provenance"]["temperature"]) for run in runs],
     }.items():
         if any(value != values[0] for value in values):
             raise UserError(

@@ -26,6 +26,7 @@ def provenance(store: Store, inputs: Mapping[str, str], preset: Preset, code_ver
         "code_version": code_version,
         "training_seeds": {"sft": preset.sft.seed, "grpo": preset.grpo.seed},
         "memory": preset.memory.model_dump(mode="json"),
+        "temperature": preset.evaluation.temperature,
         "versions": dict(sorted(inputs.items())),
         "lineage": rows,
         "remarks": _remarks(rows, inputs),

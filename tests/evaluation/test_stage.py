@@ -83,6 +83,17 @@ def test_page_stands_alone(job: StageJob, load_skilled: Load) -> None:
     assert text.count("<svg") == 4
 
 
+@pytest.mark.parametrize(
+    ("temperature", "said"), [(0.0, "greedy decoding."), (0.7, "sampled at temperature 0.7, seeded.")]
+)
+def test_the_page_says_how_answers_were_decoded(
+    temperature: float, said: str, job: StageJob, load_skilled: Load
+) -> None:
+    evaluation = job.preset.evaluation.model_copy(update={"temperature": temperature})
+    job = job.model_copy(update={"preset": job.preset.model_copy(update={"evaluation": evaluation})})
+    assert said in (report_of(job, evaluate(job, Progress(), load_skilled)) / "report.html").read_text()
+
+
 def test_what_a_model_writes_is_text_in_the_page(job: StageJob) -> None:
     def hostile(directory: Path) -> ScriptedGenerator:
         return ScriptedGenerator(lambda prompt: "- x: <script>alert(1)</script>")
