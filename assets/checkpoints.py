@@ -40,8 +40,8 @@ def build(preset: Preset, commands: Mapping[str, str] = COMMANDS) -> list[dg.Ass
     """The three checkpoint assets of a preset."""
     base_version = code_version("base/1", preset.base, source_digest(preset.base.path))
     prompts = prompt_texts(preset.memory.prompts)
-    sft_version = code_version("sft/1", preset.memory, prompts, preset.sft)
-    grpo_version = code_version("grpo/1", preset.memory, prompts, preset.grpo)
+    sft_version = code_version("sft/2", preset.memory, prompts, preset.sft)
+    grpo_version = code_version("grpo/2", preset.memory, prompts, preset.grpo)
 
     @stage_asset(
         "base_model",

@@ -20,7 +20,7 @@ KIND = "sessions"
 
 def build(data: DataConfig, model: str) -> list[dg.AssetsDefinition]:
     """The conversations asset of a preset, written by `model`."""
-    version = code_version("conversations/1", data.seed, data.conversations, model, INSTRUCTIONS)
+    version = code_version("conversations/2", data.seed, data.conversations, model, INSTRUCTIONS)
 
     @stage_asset(
         NAME,

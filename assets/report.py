@@ -23,7 +23,7 @@ RESULTS = "results.json"
 
 def build(preset: Preset, commands: Mapping[str, str] = COMMANDS) -> list[dg.AssetsDefinition]:
     """The report asset of a preset."""
-    version = code_version("report/1", preset.memory, prompt_texts(preset.memory.prompts), preset.evaluation)
+    version = code_version("report/2", preset.memory, prompt_texts(preset.memory.prompts), preset.evaluation)
 
     @stage_asset(
         "benchmark_report",

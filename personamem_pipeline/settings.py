@@ -11,6 +11,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
+from personamem_pipeline.errors import UserError
+
 PROJECT = Path(__file__).resolve().parent.parent
 
 
@@ -48,5 +50,13 @@ def load_settings() -> Settings:
         llm_model=os.environ.get("PERSONAMEM_LLM_MODEL", "simulator/1"),
         llm_api_key=SecretStr(key) if key else None,
         mlflow_uri=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home / 'mlflow.db'}",
-        seed=int(seed) if seed else None,
+        seed=_whole(seed, "PERSONAMEM_SEED") if seed else None,
     )
+
+
+def _whole(text: str, variable: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        problem = f"{text!r} is not a whole number"
+        raise UserError(problem, where=variable, remedy=f"unset it, or export {variable}=1") from None
