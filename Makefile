@@ -38,7 +38,7 @@ lint: $(VENV)/.dev ## put formatting and imports in order
 	$(BIN)/ruff check --fix .
 
 ui: $(VENV)/.demo ## Dagster's web page: graph, checks, lineage (http://127.0.0.1:3000)
-	$(BIN)/dagster-webserver -w workspace.yaml
+	$(BIN)/dagster dev -w workspace.yaml
 
 base: $(VENV)/.demo ## pre-train models/tiny-base again from the simulator's textbook (about half an hour)
 	mkdir -p .personamem

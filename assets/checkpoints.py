@@ -17,6 +17,7 @@ from personamem_pipeline.errors import UserError
 from personamem_pipeline.lineage import GRAPH, passport_problems, shard_names
 from personamem_pipeline.memory.prompts import prompt_texts
 from personamem_pipeline.presets import Preset
+from personamem_pipeline.questions.judge import INSTRUCTIONS as JUDGE
 from personamem_pipeline.seeds import canonical_json, digest
 from personamem_pipeline.settings import PROJECT
 from personamem_pipeline.stage import StageJob
@@ -36,12 +37,12 @@ Judge = Callable[[str, Store, str, Parents, Mapping[str, float]], list[Outcome]]
 """Computes a stage's checks from (asset, store, version, parents, metrics)."""
 
 
-def build(preset: Preset, commands: Mapping[str, str] = COMMANDS) -> list[dg.AssetsDefinition]:
-    """The three checkpoint assets of a preset."""
+def build(preset: Preset, model: str, commands: Mapping[str, str] = COMMANDS) -> list[dg.AssetsDefinition]:
+    """The three checkpoint assets of a preset; `model` judges open answers in GRPO."""
     base_version = code_version("base/1", preset.base, source_digest(preset.base.path))
     prompts = prompt_texts(preset.memory.prompts)
     sft_version = code_version("sft/2", preset.memory, prompts, preset.sft)
-    grpo_version = code_version("grpo/2", preset.memory, prompts, preset.grpo)
+    grpo_version = code_version("grpo/2", preset.memory, prompts, preset.grpo, model, JUDGE)
 
     @stage_asset(
         "base_model",
@@ -106,17 +107,20 @@ def run_stage_asset(
     )
     try:
         reported = compute.run(context, commands[name], job)
+        data_version = reported.data_version
+        if data_version is None:
+            raise dg.Failure(f"{commands[name]} reported no data version", allow_retries=False)
+        metadata = dict(reported.metadata or {})
+        metrics = {key: value for key, value in ((k, _number(v)) for k, v in metadata.items()) if value is not None}
+        outcomes = (judge or judge_checkpoint)(name, store, data_version.value, parents, metrics)
     except BaseException as error:  # also an interrupt: an MLflow run must not stay "running" for ever
         tracking.fail(run_id, str(error) or type(error).__name__)
         raise
-    data_version = reported.data_version
-    if data_version is None:
-        raise dg.Failure(f"{commands[name]} reported no data version", allow_retries=False)
-    metadata = dict(reported.metadata or {})
-    metrics = {key: value for key, value in ((k, _number(v)) for k, v in metadata.items()) if value is not None}
-    outcomes = (judge or judge_checkpoint)(name, store, data_version.value, parents, metrics)
-    path = store.path(GRAPH[name].kind, data_version.value)
-    tracking.finish(run_id, data_version.value, {k: v for k, v in metrics.items() if math.isfinite(v)}, path)
+    if failed := [outcome.name for outcome in outcomes if not outcome.passed]:
+        tracking.fail(run_id, f"blocking checks failed: {', '.join(failed)}")
+    else:
+        path = store.path(GRAPH[name].kind, data_version.value)
+        tracking.finish(run_id, data_version.value, {k: v for k, v in metrics.items() if math.isfinite(v)}, path)
     metadata |= {
         **whole_metadata(store, GRAPH[name].kind, data_version.value, parents, outcomes),
         "mlflow_run": _link(tracking.url_or_path(run_id)),

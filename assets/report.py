@@ -13,6 +13,7 @@ from assets.parents import Guard, Parents
 from personamem_pipeline.lineage import GRAPH
 from personamem_pipeline.memory.prompts import prompt_texts
 from personamem_pipeline.presets import Preset
+from personamem_pipeline.questions.judge import INSTRUCTIONS as JUDGE
 from personamem_pipeline.store import Store
 from resources.compute import Compute
 from resources.store import StoreResource
@@ -21,9 +22,10 @@ from resources.tracking import Tracking
 RESULTS = "results.json"
 
 
-def build(preset: Preset, commands: Mapping[str, str] = COMMANDS) -> list[dg.AssetsDefinition]:
-    """The report asset of a preset."""
-    version = code_version("report/2", preset.memory, prompt_texts(preset.memory.prompts), preset.evaluation)
+def build(preset: Preset, model: str, commands: Mapping[str, str] = COMMANDS) -> list[dg.AssetsDefinition]:
+    """The report asset of a preset; `model` judges open answers."""
+    prompts = prompt_texts(preset.memory.prompts)
+    version = code_version("report/2", preset.memory, prompts, preset.evaluation, model, JUDGE)
 
     @stage_asset(
         "benchmark_report",

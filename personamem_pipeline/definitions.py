@@ -54,8 +54,8 @@ def build_assets(preset: Preset, model: str, commands: Mapping[str, str] = COMMA
         *histories.build(preset.data),
         *questions.build(preset.data, model),
         *datasets.build(preset.data),
-        *checkpoints.build(preset, commands),
-        *report.build(preset, commands),
+        *checkpoints.build(preset, model, commands),
+        *report.build(preset, model, commands),
     ]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
@@ -41,7 +42,9 @@ def load_settings() -> Settings:
     """Settings from `PERSONAMEM_*` variables, with defaults that need nothing set."""
     home = Path(os.environ.get("PERSONAMEM_HOME", PROJECT / ".personamem")).absolute()
     base_url = os.environ.get("PERSONAMEM_LLM_BASE_URL") or None
-    key = os.environ.get("PERSONAMEM_LLM_API_KEY") or os.environ.get("OPENAI_API_KEY")
+    # OpenAI's own variable is a key for OpenAI and goes to no other host.
+    openai = urlsplit(base_url or "").hostname == "api.openai.com"
+    key = os.environ.get("PERSONAMEM_LLM_API_KEY") or (os.environ.get("OPENAI_API_KEY") if openai else None)
     seed = os.environ.get("PERSONAMEM_SEED")
     return Settings(
         home=home,

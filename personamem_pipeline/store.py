@@ -161,8 +161,13 @@ class Store:
             raise UserError("nothing to store", where=source, expected="at least one file")
         manifest = Manifest(kind=kind, files=files, parents=dict(parents), producer=dict(producer))
         target = self.path(kind, manifest.version)
-        if (target / MANIFEST).exists():
-            return manifest
+        if target.exists():
+            try:
+                self.verified(kind, manifest.version)
+            except UserError:
+                shutil.rmtree(target)  # what stands there was damaged; here are the same bytes whole
+            else:
+                return manifest
         with scratch_directory(target) as scratch:
             for entry in files:
                 destination = scratch / entry.path

@@ -104,7 +104,7 @@ class Page:
         if not answered.generation.finished:
             self._say(f"  cut off after {len(answered.generation.token_ids)} tokens", "yellow")
         if answered.options and answered.choice is None:
-            self._say("  no option chosen: the reply gives no letter as \\boxed{a}", "yellow")
+            self._say("  no option chosen: the reply gives no letter as \\boxed{a} and no option's own words", "yellow")
         elif answered.choice:
             self._say(f"Chosen:   ({answered.choice}) {answered.options[answered.choice]}")
 

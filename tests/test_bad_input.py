@@ -96,7 +96,8 @@ def test_a_history_that_cannot_be_read(
         ("open_share: 0.2", "open_sharing: 0.2", "grpo.open_sharing"),
         ("open_share: 0.2", "open_share: 1.2", "grpo.open_share"),
         ("shards: 4", "shards: 100", "data.shards"),
-        ("chunk_tokens: 110", "chunk_tokens: 0", "memory.chunk_tokens"),
+        ("chunk_tokens: 64", "chunk_tokens: 0", "memory.chunk_tokens"),
+        ("questions_per_memory: 4", "questions_per_memory: 3", "grpo"),
     ],
 )
 def test_a_preset_with_an_unknown_key_or_a_value_out_of_range(

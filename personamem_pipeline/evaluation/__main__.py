@@ -38,7 +38,8 @@ from personamem_pipeline.llm.client import Endpoint
 from personamem_pipeline.memory.generators.base import Generator
 from personamem_pipeline.memory.generators.decoded import Decoded
 from personamem_pipeline.questions.gather import read_histories, read_questions
-from personamem_pipeline.questions.judge import EndpointJudge
+from personamem_pipeline.questions.judge import INSTRUCTIONS, EndpointJudge
+from personamem_pipeline.seeds import digest
 from personamem_pipeline.settings import load_settings
 from personamem_pipeline.stage import Interrupted, Progress, StageJob, StageResult, run_stage
 from personamem_pipeline.store import Store, write_json_atomically
@@ -125,7 +126,7 @@ class Evaluation:
             generated = answer_openly(self.benchmark, name, memories, self.generator(name), self.preset.memory)
             write_json_atomically(path, [row.model_dump(mode="json") for row in generated])
         answers = [OpenAnswer.model_validate(row) for row in json.loads(path.read_text())]
-        judged = self.scratch / f"judged-{name}.json"
+        judged = self.scratch / f"judged-{name}-{digest([self._judge.name, INSTRUCTIONS])[:12]}.json"
         if not judged.exists():
             self._stop_if_asked()
             verdicts = judge_all(self._judge, self.benchmark, answers)

@@ -1,7 +1,8 @@
 """Scoring open-ended answers with a judge model behind the one model endpoint.
 
-The judge sees the answer and the labelled preference, never the four options. It fails closed: a refusal, or a reply
-that is not a verdict, gives `score` None with the reason; that counts as missing and is bounded in reports, never as 0.
+The judge sees the answer, as in training without the line that was quoted first, and the labelled preference, never the
+four options. It fails closed: a refusal, or a reply that is not a verdict, gives `score` None with the reason; that counts
+as missing and is bounded in reports, never as 0.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from personamem_pipeline.errors import Refused
 from personamem_pipeline.evaluation.records import Benchmark, OpenAnswer, labels
 from personamem_pipeline.memory import episode
 from personamem_pipeline.memory.generators.base import Generator
-from personamem_pipeline.memory.prompts import without_thinking
+from personamem_pipeline.memory.prompts import open_answer, without_thinking
 from personamem_pipeline.presets import MemoryConfig
 from personamem_pipeline.questions.judge import Judge, Verdict, brief
 
@@ -21,7 +22,7 @@ from personamem_pipeline.questions.judge import Judge, Verdict, brief
 def answer_openly(
     benchmark: Benchmark, name: str, memories: Mapping[str, str], generator: Generator, config: MemoryConfig
 ) -> list[OpenAnswer]:
-    """Answer each question without its options, greedily; not yet judged (`judge` empty, `score` None)."""
+    """Answer each question without its options; not yet judged (`judge` empty, `score` None)."""
     replies = episode.answer(
         [memories.get(question.person_id, "") for question in benchmark.questions],
         [question.user_query for question in benchmark.questions],
@@ -48,7 +49,7 @@ def answer_openly(
 def judge_all(judge: Judge, benchmark: Benchmark, answers: Sequence[OpenAnswer]) -> list[OpenAnswer]:
     """The same answers with verdicts. What was answered is never generated again: another judge can rescore it."""
     questions = {question.question_id: question for question in benchmark.questions}
-    verdicts = judge.verdicts([brief(questions[answer.question_id], answer.answer) for answer in answers])
+    verdicts = judge.verdicts([brief(questions[answer.question_id], open_answer(answer.answer)) for answer in answers])
     return [
         answer.model_copy(update={"judge": judge.name, **_outcome(verdict)})
         for answer, verdict in zip(answers, verdicts, strict=True)

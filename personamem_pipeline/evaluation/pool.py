@@ -56,6 +56,8 @@ def _refuse_mixed(runs: Sequence[Results]) -> None:
     for what, values in {
         "benchmark": [run["provenance"]["versions"]["benchmark"] for run in runs],
         "option orders": [(run["benchmark"]["option_orders"], run["benchmark"]["seed"]) for run in runs],
+        "training configuration": [run["provenance"]["trainings"] for run in runs],
+        "base model": [run["provenance"]["versions"]["base_model"] for run in runs],
         "memory protocol": [(run["provenance"]["memory"], run["provenance"]["temperature"]) for run in runs],
     }.items():
         if any(value != values[0] for value in values):
@@ -64,10 +66,11 @@ def _refuse_mixed(runs: Sequence[Results]) -> None:
                 expected="reports that differ only in the training seed",
                 remedy="materialize benchmark_report for each seed on the same benchmark",
             )
+    seeds = [run["provenance"]["training_seeds"][A] for run in runs]
     versions = [run["provenance"]["versions"]["grpo_checkpoint"] for run in runs]
-    if len(set(versions)) != len(versions):
+    if len(set(versions)) != len(versions) or len(set(seeds)) != len(seeds):
         raise UserError(
-            "the same checkpoint is given twice",
+            f"the same training is given twice (seeds {', '.join(map(str, seeds))})",
             expected="one report per training seed",
             remedy="a checkpoint counted twice would make the pooled test look surer than it is",
         )

@@ -72,7 +72,7 @@ def asked(benchmark: Benchmark) -> list[Asked]:
 def write(
     histories: Mapping[str, Sequence[Message]], generator: Generator, config: MemoryConfig
 ) -> tuple[MemoryStep, ...]:
-    """Write one memory per subject, greedily and all in lock step. There is no question in sight."""
+    """Write one memory per subject, all in lock step. There is no question in sight."""
     turns = episode.write_memories(list(histories.values()), generator, config)
     return tuple(
         MemoryStep(
@@ -98,7 +98,7 @@ def last_memories(steps: Sequence[MemoryStep]) -> dict[str, str]:
 def choose(
     benchmark: Benchmark, name: str, memory_of: Callable[[Question], str], generator: Generator, config: MemoryConfig
 ) -> tuple[Answer, ...]:
-    """Answer all questions as multiple choice from their memories, greedily, in one batched call."""
+    """Answer all questions as multiple choice from their memories, in one batched call."""
     items = asked(benchmark)
     replies = episode.answer(
         [memory_of(item.question) for item in items],

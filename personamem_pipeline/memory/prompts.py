@@ -39,7 +39,10 @@ _CHOOSE = (
     "Choose the reply that serves this user best. If the memory says nothing that matters, choose the one that assumes "
     "nothing. First quote the line of the memory that decides it (or `none`), then give the letter as \\boxed{a}."
 )
-_REPLY = "Reply to the user in one or two sentences, making use of what the memory says where it matters."
+_REPLY = (
+    "First quote the line of the memory that matters here (or `none`), on a line of its own. Then reply to the user in one "
+    "or two sentences, making use of what the memory says where it matters."
+)
 _OPTION = {"compact": "\n{text} ({letter})", "full": "\n({letter}) {text}"}
 """In the compact style the letter follows the text, so that a tiny model finds it right after what it quotes."""
 MAX_LINES = 40
@@ -100,6 +103,12 @@ def distinct_parts(options: Mapping[str, str]) -> dict[str, str]:
     while all(len(own) > shared + 1 for own in words.values()) and len({own[shared] for own in words.values()}) == 1:
         shared += 1
     return {key: " ".join(own[shared:]) for key, own in words.items()}
+
+
+def open_answer(text: str) -> str:
+    """What a user would read of an open reply, and a judge judges: the line quoted first is the agent's working."""
+    lines = without_thinking(text).strip().splitlines()
+    return "\n".join(lines[1:]).strip()
 
 
 def without_thinking(text: str) -> str:

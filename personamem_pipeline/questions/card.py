@@ -53,7 +53,7 @@ def dataset_card(
         f"- Written: {funnel['written']}; refused: {refused}; admitted: {funnel['admitted']}.",
         f"- The right option is the longest in {funnel['right_is_longest']:.1%} of the questions and the shortest in "
         f"{funnel['right_is_shortest']:.1%}.",
-        "- No person, and no combination of query, options and preference, is in both the training dataset and the "
+        "- No person, no revealing turn and no combination of query and preference is in both the training dataset and the "
         "benchmark (a blocking check).",
     ]
     if any(author.startswith(SIMULATOR) for author in authors):

@@ -126,20 +126,21 @@ def disjoint_persons(histories: Sequence[History], questions: Sequence[Question]
             if session.event in ("reveals", "updates"):
                 reveals[history.split] |= {m.content for m in session.messages if m.turn_id in session.evidence}
     shared = sorted(persons["training"] & persons["benchmark"])
+    turns = reveals["training"] & reveals["benchmark"]
     facts = {
         "training_persons": len(persons["training"]),
         "benchmark_persons": len(persons["benchmark"]),
         "shared_persons": shared,
-        "shared_revealing_turns": len(reveals["training"] & reveals["benchmark"]),
+        "shared_revealing_turns": len(turns),
     }
-    return Finding(name="disjoint persons", passed=not shared, facts=facts)
+    return Finding(name="disjoint persons", passed=not shared and not turns, facts=facts)
 
 
 def disjoint_items(questions: Sequence[Question]) -> Finding:
-    """No combination of query, options and preference is in both splits."""
-    items: dict[Split, dict[tuple[str, ...], str]] = {"training": {}, "benchmark": {}}
+    """No combination of query and preference is in both splits."""
+    items: dict[Split, dict[tuple[str, str], str]] = {"training": {}, "benchmark": {}}
     for question in questions:
-        key = (question.user_query, question.preference, *sorted(question.options))
+        key = (question.user_query, question.preference)
         items[question.split][key] = question.question_id
     shared = sorted(items["benchmark"][key] for key in items["training"].keys() & items["benchmark"].keys())
     facts = {

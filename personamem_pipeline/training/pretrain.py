@@ -13,18 +13,22 @@ import argparse
 import json
 import logging
 import os
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
+from personamem_pipeline.lineage import PASSPORT
 from personamem_pipeline.memory.generators.rendering import Renderer
 from personamem_pipeline.seeds import digest
 from personamem_pipeline.stage import Progress
 from personamem_pipeline.store import sha256_file, write_json_atomically
+from personamem_pipeline.training.checkpoints import PACKAGES, drop_steps
 from personamem_pipeline.training.supervised import FitConfig, TrainRow, fit
 from personamem_pipeline.training.tokenizer import build_tokenizer
 
+CODE_VERSION = "pretrain/1"
 ARCHITECTURE = {
     "hidden_size": 96,
     "intermediate_size": 288,
@@ -79,6 +83,15 @@ def main() -> None:
             **architecture,
         )
     )
+    training = {
+        "cycles": arguments.cycles,
+        "steps_per_cycle": arguments.steps,
+        "batch_size": arguments.batch_size,
+        "learning_rate": arguments.learning_rate,
+        "seed": arguments.seed,
+    }
+    # Named by all that decides the weights: another book or figure must not go on from this one's steps.
+    run = digest([CODE_VERSION, texts, training, architecture])
     for cycle in range(arguments.cycles):
         config = FitConfig(
             steps=arguments.steps,
@@ -89,32 +102,30 @@ def main() -> None:
             save_steps=min(arguments.steps, 1000),
             seed=arguments.seed + cycle,
         )
-        scratch = arguments.scratch / f"cycle{cycle}"
+        scratch = arguments.scratch / run[:24] / f"cycle{cycle}"
         scratch.mkdir(parents=True, exist_ok=True)
         fit(model, tokenizer, rows, config, scratch, progress)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.save_pretrained(arguments.out)
     tokenizer.save_pretrained(arguments.out)
-    write_json_atomically(
-        arguments.out / "passport.json",
-        {
-            "stage": "pretrain",
-            "textbook": {"rows": len(book), "sha256": sha256_file(arguments.textbook), "author": "simulator/1"},
-            "training": {
-                "cycles": arguments.cycles,
-                "steps_per_cycle": arguments.steps,
-                "batch_size": arguments.batch_size,
-                "learning_rate": arguments.learning_rate,
-            },
-            "seed": arguments.seed,
-            "architecture": architecture,
-            "command": "make base",
-            "texts_digest": digest(texts),
-            "threads": os.environ.get("OMP_NUM_THREADS", "default"),
-            "persons": "none: the textbook has no persons, and no cue, sentence or question that the benchmark holds out",
-        },
-    )
+    passport = {
+        "stage": "pretrain",
+        "inputs": {"textbook": sha256_file(arguments.textbook)},
+        "code_version": CODE_VERSION,
+        "preset": {"section": training, "digest": digest(training)},
+        "author": "simulator/1",
+        "rows": len(book),
+        "architecture": architecture,
+        "weights_sha256": sha256_file(arguments.out / "model.safetensors"),
+        "command": "make base",
+        "threads": os.environ.get("OMP_NUM_THREADS", "default"),
+        "packages": {package: version(package) for package in PACKAGES},
+        "persons": "none: the textbook has no persons, and no cue, sentence or question that the benchmark holds out",
+    }
+    write_json_atomically(arguments.out / PASSPORT, passport)
+    for cycle in range(arguments.cycles):
+        drop_steps(arguments.scratch / run[:24] / f"cycle{cycle}")
 
 
 if __name__ == "__main__":

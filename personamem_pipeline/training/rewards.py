@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from personamem_pipeline.memory.prompts import parse_choice, without_thinking
+from personamem_pipeline.memory.prompts import open_answer, parse_choice
 from personamem_pipeline.questions.judge import Judge, Verdict, brief
 from personamem_pipeline.training.grpo.curriculum import Item
 
@@ -17,12 +17,6 @@ from personamem_pipeline.training.grpo.curriculum import Item
 def choice_reward(answer: str, options: Mapping[str, str], letter: str) -> float:
     """1 for the right option, 0 for a wrong one or none."""
     return float(parse_choice(answer, options) == letter)
-
-
-def open_answer(text: str) -> str:
-    """What a user would read of an open answer: the deciding line, quoted first, is the agent's working."""
-    lines = without_thinking(text).strip().splitlines()
-    return "\n".join(lines[1:]).strip()
 
 
 def judge_rewards(tasks: Sequence[Item], answers: Sequence[str], judge: Judge) -> list[float | None]:

@@ -2,9 +2,9 @@
 
     python -m personamem_pipeline.training.sft --job job.json
 
-Rows are the turns of perfect episodes over the training persons (`training.targets`): each chunk with the ideal memory
-before it and the ideal memory after it; each question with the ideal final memory and an answer, as multiple choice and
-open-ended. They are rendered exactly as GRPO and evaluation render them.
+Rows are perfect turns over the training persons (`training.targets`): each chunk with the ideal memory before it and the
+ideal memory after it; each question with the memory that a perfect reading of the whole history in one piece leaves, and
+an answer, as multiple choice and open-ended. They are rendered exactly as GRPO and evaluation render them.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ def reader(skill: float) -> Callable[[str], str]:
         if line is None:
             return "I do not know"
         letter = re.search(rf"You could try {line[1]}\. \((\w)\)", prompt)
-        return f"{line[0]}\n\\boxed{{{letter[1]}}}" if letter else f"You could try {line[1]}."
+        return f"{line[0]}\n\\boxed{{{letter[1]}}}" if letter else f"{line[0]}\nYou could try {line[1]}."
 
     return reply
 
@@ -121,6 +121,11 @@ def make_people() -> Callable[..., list[tuple[History, list[Question]]]]:
     return lambda count, split="benchmark": [person(index, split) for index in range(count)]
 
 
+def write_passport(directory: Path, stage: str, seed: int, **section: object) -> None:
+    passport = {"stage": stage, "inputs": {}, "code_version": "test", "preset": {"section": {"seed": seed, **section}}}
+    (directory / "passport.json").write_text(json.dumps(passport))
+
+
 @pytest.fixture
 def job(tmp_path: Path, put_dataset: Callable[..., str], make_people: Callable[..., list]) -> StageJob:
     """A job whose three checkpoints are files that name a skill; load them with `load_skilled`."""
@@ -131,6 +136,7 @@ def job(tmp_path: Path, put_dataset: Callable[..., str], make_people: Callable[.
     for name, skill in (("base_model", "0.1"), ("sft_checkpoint", "0.5"), ("grpo_checkpoint", "0.9")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "skill").write_text(skill)
+        write_passport(tmp_path / name, name, seed=0)
         stage = name.removesuffix("_checkpoint")
         rows = [{"stage": stage, "step": step, "loss": 1 / step, "reward": step / 40} for step in range(1, 31)]
         (tmp_path / name / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from personamem_pipeline.errors import Refused
 from personamem_pipeline.evaluation.judge import answer_openly, judge_all
-from personamem_pipeline.evaluation.records import Benchmark
+from personamem_pipeline.evaluation.records import Benchmark, OpenAnswer, labels
 from personamem_pipeline.evaluation.systems import MemorySystem, last_memories
 from personamem_pipeline.llm.client import Endpoint
 from personamem_pipeline.memory.generators.scripted import ScriptedGenerator
@@ -27,6 +27,30 @@ def test_the_simulator_judges_through_the_real_client(
     assert by_type["neutral_preferences"] == {1.0}
     assert by_type["ask_to_forget"] == {0.0}  # the scripted model uses what it was asked to forget
     assert {a.judge for a in answers} == {"simulator/1"}
+
+
+def test_a_quoted_line_alone_is_no_answer(benchmark: Benchmark) -> None:
+    """Training pays for the answer without the line quoted first, so evaluation must not score that line either."""
+    seen: list[str] = []
+
+    class Listening(Broken):
+        def verdicts(self, briefs: Sequence[Mapping[str, Any]]) -> list[Verdict | Refused]:
+            seen.extend(brief["answer"] for brief in briefs)
+            return super().verdicts(briefs)
+
+    question = benchmark.questions[0]
+    replies = ["- drinks: green tea\nYou could try water.", "- drinks: green tea"]
+    answers = [
+        OpenAnswer.model_validate(
+            {
+                **labels(question, "grpo"), "answer": reply, "score": None, "judge": "", "reason": "",
+                "input_tokens": 1, "output_tokens": 1,
+            }
+        )
+        for reply in replies
+    ]  # fmt: skip
+    judge_all(Listening(), benchmark, answers)
+    assert seen == ["You could try water.", ""]
 
 
 def test_the_judge_never_sees_the_options(benchmark: Benchmark) -> None:

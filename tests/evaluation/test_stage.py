@@ -17,6 +17,7 @@ from personamem_pipeline.evaluation.__main__ import evaluate
 from personamem_pipeline.memory.generators.scripted import ScriptedGenerator
 from personamem_pipeline.stage import Interrupted, Progress, StageJob, StageResult
 from personamem_pipeline.store import Store
+from tests.evaluation.conftest import write_passport
 
 Load = Callable[[Path], ScriptedGenerator]
 
@@ -147,6 +148,7 @@ def test_a_checkpoint_trained_on_the_benchmarks_people_is_refused(
     leaky = put_dataset(store, "training_dataset", make_people(9, "benchmark")[7:], tmp_path / "leaky")
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "skill").write_text("0.9")
+    write_passport(tmp_path / "model", "grpo_checkpoint", seed=0)
     grpo = store.put_directory("checkpoints", tmp_path / "model", parents={"training_dataset": leaky}, producer={})
     bad = job.model_copy(update={"inputs": {**job.inputs, "grpo_checkpoint": grpo.version}})
     with pytest.raises(UserError, match=r"1 people of the benchmark.*b007"):
@@ -158,6 +160,7 @@ def test_a_checkpoint_that_does_not_name_its_dataset_is_refused(
 ) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "skill").write_text("0.9")
+    write_passport(tmp_path / "model", "grpo_checkpoint", seed=0)
     stray = Store(job.store).put_directory("checkpoints", tmp_path / "model", parents={}, producer={})
     bad = job.model_copy(update={"inputs": {**job.inputs, "grpo_checkpoint": stray.version}})
     with pytest.raises(UserError, match="does not say which training_dataset"):
@@ -170,15 +173,16 @@ def test_missing_inputs_are_named(job: StageJob, load_skilled: Load) -> None:
         evaluate(job.model_copy(update={"inputs": inputs}), Progress(), load_skilled)
 
 
-def another_seed(job: StageJob, tmp_path: Path, seed: int, skill: float) -> StageJob:
+def another_seed(job: StageJob, tmp_path: Path, seed: int, skill: float, **section: object) -> StageJob:
+    """The same evaluation of a checkpoint trained with another seed; the evaluating job knows nothing of that seed."""
     directory = tmp_path / f"seed-{seed}"
     directory.mkdir()
     (directory / "skill").write_text(str(skill))
+    write_passport(directory, "grpo_checkpoint", seed, **section)
     store = Store(job.store)
     parents = store.manifest("checkpoints", job.inputs["grpo_checkpoint"]).parents
     grpo = store.put_directory("checkpoints", directory, parents=parents, producer={"seed": str(seed)}).version
-    preset = job.preset.model_copy(update={"grpo": job.preset.grpo.model_copy(update={"seed": seed})})
-    changes = {"inputs": {**job.inputs, "grpo_checkpoint": grpo}, "preset": preset, "scratch": f"{directory}-scratch"}
+    changes = {"inputs": {**job.inputs, "grpo_checkpoint": grpo}, "scratch": f"{directory}-scratch"}
     return job.model_copy(update=changes)
 
 
@@ -211,6 +215,19 @@ def test_a_seed_cannot_count_twice(
     assert pool.main([path, path, "--out", str(tmp_path / "pooled")]) == 2
     assert "given twice" in capsys.readouterr().err
     assert not (tmp_path / "pooled").exists()
+
+
+@pytest.mark.parametrize(
+    ("seed", "section", "said"), [(0, {}, "given twice"), (1, {"steps": 9}, "the same training configuration")]
+)
+def test_only_trainings_that_differ_in_their_seed_are_pooled(
+    seed: int, section: dict[str, int], said: str, job: StageJob, load_skilled: Load, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    other = another_seed(job, tmp_path, seed, 0.8, **section)
+    paths = [evaluate(one, Progress(), load_skilled).paths["results"] for one in (job, other)]
+    assert pool.main([*paths, "--out", str(tmp_path / "pooled")]) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_pool_refuses_a_file_that_is_no_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from personamem_pipeline.memory.prompts import open_answer
 from personamem_pipeline.presets import GrpoConfig
 from personamem_pipeline.training.grpo.curriculum import curriculum
-from personamem_pipeline.training.rewards import choice_reward, open_answer
+from personamem_pipeline.training.rewards import choice_reward
 from tests.training.conftest import question
 
 QUESTIONS = [question(number) for number in range(7)]

@@ -45,7 +45,14 @@ def job(stage: str, dataset: tuple[Store, str], model: str, scratch: Path) -> St
             "memory": preset.memory.model_copy(update={"chunk_tokens": 400, "memory_tokens": 8, "answer_tokens": 6}),
             "sft": preset.sft.model_copy(update={**tiny, "batch_size": 8}),
             "grpo": preset.grpo.model_copy(
-                update={**tiny, "prompts_per_step": 2, "rollouts": 2, "micro_batch_rows": 8, "open_share": 0.5}
+                update={
+                    **tiny,
+                    "prompts_per_step": 2,
+                    "questions_per_memory": 2,
+                    "rollouts": 2,
+                    "micro_batch_rows": 8,
+                    "open_share": 0.5,
+                }
             ),
         }
     )

@@ -3,8 +3,8 @@
     python -m personamem_pipeline.training.grpo --job job.json
 
 Starts from the SFT checkpoint. One optimizer step: `prompts_per_step` questions, `rollouts` memories of each history asked
-about, `questions_per_memory` questions to each memory. Reward for final answers only (multiple choice by letter, open
-answers by the judge behind the model endpoint).
+about, `questions_per_memory` questions to each memory. Reward for final answers only (multiple choice by the option that is
+stated, open answers by the judge behind the model endpoint).
 """
 
 from __future__ import annotations

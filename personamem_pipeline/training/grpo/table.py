@@ -8,9 +8,6 @@ from pathlib import Path
 
 from personamem_pipeline.training.grpo.rollouts import Rollout
 
-SHOWN = 2
-"""Rollouts kept per step: the best and the worst of the step by advantage."""
-
 
 class RolloutTable:
     """Appends to `path`; a resumed run drops the steps that it repeats."""
