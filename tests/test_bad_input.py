@@ -19,7 +19,7 @@ import pytest
 from transformers.utils import logging as transformers_logging
 
 from personamem_pipeline.cli import main
-from personamem_pipeline.errors import IntegrityError
+from personamem_pipeline.errors import IntegrityError, UserError
 from personamem_pipeline.lineage import PASSPORT
 from personamem_pipeline.store import MANIFEST, Store
 from tests.tiny_model import save_tiny
@@ -285,3 +285,21 @@ def test_what_was_killed_in_the_middle_does_not_look_whole(when: str, source: Pa
         store.manifest("checkpoints", version)
     assert store.put_directory("checkpoints", source, parents={}, producer={}).version == version
     assert (store.verified("checkpoints", version) / MANIFEST).is_file()
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "broken manifest"])
+def test_storing_again_repairs_what_was_damaged(damage: str, source: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    manifest = store.put_directory("checkpoints", source, parents={}, producer={})
+    directory = store.path("checkpoints", manifest.version)
+    file = directory / manifest.files[0].path
+    if damage == "cut":
+        file.write_bytes(file.read_bytes()[:-1])
+    elif damage == "gone":
+        file.unlink()
+    else:
+        (directory / "manifest.json").write_text("{")
+    with pytest.raises(UserError):
+        store.verified("checkpoints", manifest.version)
+    assert store.put_directory("checkpoints", source, parents={}, producer={}).version == manifest.version
+    store.verified("checkpoints", manifest.version)
