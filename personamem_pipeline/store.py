@@ -164,7 +164,7 @@ class Store:
         if target.exists():
             try:
                 self.verified(kind, manifest.version)
-            except UserError:
+            except IntegrityError:
                 shutil.rmtree(target)  # what stands there was damaged; here are the same bytes whole
             else:
                 return manifest

@@ -10,7 +10,6 @@ that was stopped or killed goes on with the next system, and scoring again gener
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -34,13 +33,11 @@ from personamem_pipeline.evaluation.systems import (
     guessers,
     last_memories,
 )
-from personamem_pipeline.llm.client import Endpoint
 from personamem_pipeline.memory.generators.base import Generator
 from personamem_pipeline.memory.generators.decoded import Decoded
 from personamem_pipeline.questions.gather import read_histories, read_questions
 from personamem_pipeline.questions.judge import INSTRUCTIONS, EndpointJudge
 from personamem_pipeline.seeds import digest
-from personamem_pipeline.settings import load_settings
 from personamem_pipeline.stage import Interrupted, Progress, StageJob, StageResult, run_stage
 from personamem_pipeline.store import Store, write_json_atomically
 
@@ -135,11 +132,7 @@ class Evaluation:
 
     @cached_property
     def _judge(self) -> EndpointJudge:
-        for name in ("httpx", "httpx2"):  # one line for each of a thousand requests would hide the progress
-            logging.getLogger(name).setLevel(logging.WARNING)
-        settings = load_settings()
-        key = settings.llm_api_key.get_secret_value() if settings.llm_api_key else None
-        return EndpointJudge(Endpoint(settings.llm_base_url, settings.llm_model, key), self.preset.evaluation.seed)
+        return EndpointJudge.configured(self.preset.evaluation.seed)
 
     def _stop_if_asked(self) -> None:
         if self.progress.stop_requested:

@@ -29,14 +29,15 @@ A, B = "grpo", "sft"
 def summarize(runs: Sequence[Results]) -> dict[str, Any]:
     """Per-seed rows and the pooled paired test; refuses runs that cannot be pooled."""
     _refuse_mixed(runs)
-    runs = sorted(runs, key=lambda run: int(run["provenance"]["training_seeds"][A]))
+    runs = sorted(runs, key=_seed)
     bounds = {"resamples": runs[0]["benchmark"]["resamples"], "seed": runs[0]["benchmark"]["seed"]}
     first, second = [[totals_of(run, name) for run in runs] for name in (A, B)]
     rows = []
     for run, a, b in zip(runs, first, second, strict=True):
         test = paired_cluster_permutation(a, b, **bounds)
-        seed = run["provenance"]["training_seeds"][A]
-        rows.append({"seed": seed, A: a.mean, B: b.mean, "version": run["provenance"]["versions"]["grpo_checkpoint"]})
+        rows.append(
+            {"seed": _seed(run), A: a.mean, B: b.mean, "version": run["provenance"]["versions"]["grpo_checkpoint"]}
+        )
         rows[-1] |= {key: value for key, value in asdict(test).items() if key in ("difference", "low", "high", "p")}
     pooled = [pool(first), pool(second)]
     return {
@@ -49,6 +50,15 @@ def summarize(runs: Sequence[Results]) -> dict[str, Any]:
     }
 
 
+def _seed(run: Results) -> int:
+    return int(run["provenance"]["trainings"][A]["seed"])
+
+
+def _without_seeds(run: Results) -> dict[str, Any]:
+    trainings = run["provenance"]["trainings"]
+    return {name: {**training, "seed": None} for name, training in trainings.items()}
+
+
 def _refuse_mixed(runs: Sequence[Results]) -> None:
     for run in runs:
         if missing := {A, B} - set(run["persons"]):
@@ -56,7 +66,7 @@ def _refuse_mixed(runs: Sequence[Results]) -> None:
     for what, values in {
         "benchmark": [run["provenance"]["versions"]["benchmark"] for run in runs],
         "option orders": [(run["benchmark"]["option_orders"], run["benchmark"]["seed"]) for run in runs],
-        "training configuration": [run["provenance"]["trainings"] for run in runs],
+        "training configuration": [_without_seeds(run) for run in runs],
         "base model": [run["provenance"]["versions"]["base_model"] for run in runs],
         "memory protocol": [(run["provenance"]["memory"], run["provenance"]["temperature"]) for run in runs],
     }.items():
@@ -66,7 +76,7 @@ def _refuse_mixed(runs: Sequence[Results]) -> None:
                 expected="reports that differ only in the training seed",
                 remedy="materialize benchmark_report for each seed on the same benchmark",
             )
-    seeds = [run["provenance"]["training_seeds"][A] for run in runs]
+    seeds = [_seed(run) for run in runs]
     versions = [run["provenance"]["versions"]["grpo_checkpoint"] for run in runs]
     if len(set(versions)) != len(versions) or len(set(seeds)) != len(seeds):
         raise UserError(

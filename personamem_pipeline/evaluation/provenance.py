@@ -20,14 +20,12 @@ from personamem_pipeline.store import Store
 def provenance(store: Store, inputs: Mapping[str, str], preset: Preset, code_version: str) -> dict[str, Any]:
     """The report's provenance block; every file of the inputs and of their parents is hashed again on the way."""
     rows = lineage(store, inputs)
-    # From the passports: the evaluating process may have been started with other settings than the trainings were.
-    trainings = {name: _training(store, inputs[f"{name}_checkpoint"]) for name in ("sft", "grpo")}
     return {
         "preset": preset.name,
         "preset_digest": preset.digest,
         "code_version": code_version,
-        "training_seeds": {name: training["seed"] for name, training in trainings.items()},
-        "trainings": {name: {**training, "seed": None} for name, training in trainings.items()},
+        # From the passports: the evaluating process may have been started with other settings than the trainings were.
+        "trainings": {name: _training(store, inputs[f"{name}_checkpoint"]) for name in ("sft", "grpo")},
         "memory": preset.memory.model_dump(mode="json"),
         "temperature": preset.evaluation.temperature,
         "versions": dict(sorted(inputs.items())),

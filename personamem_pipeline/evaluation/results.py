@@ -21,7 +21,7 @@ from personamem_pipeline.evaluation.statistics import Totals
 from personamem_pipeline.evaluation.systems import Run, last_memories
 from personamem_pipeline.records import History, Question
 
-FORMAT = 1
+FORMAT = 2
 TESTS = (
     ("grpo", "sft"),
     ("sft", "base"),

@@ -115,7 +115,7 @@ def completeness(shards: Sequence[str], histories: Mapping[str, str], questions:
 
 
 def disjoint_persons(histories: Sequence[History], questions: Sequence[Question]) -> Finding:
-    """Nobody is in both splits, and nobody's revealing words are."""
+    """Nobody is in both splits, and no turn that reveals something is."""
     persons: dict[Split, set[str]] = {"training": set(), "benchmark": set()}
     reveals: dict[Split, set[str]] = {"training": set(), "benchmark": set()}
     for question in questions:
@@ -126,12 +126,12 @@ def disjoint_persons(histories: Sequence[History], questions: Sequence[Question]
             if session.event in ("reveals", "updates"):
                 reveals[history.split] |= {m.content for m in session.messages if m.turn_id in session.evidence}
     shared = sorted(persons["training"] & persons["benchmark"])
-    turns = reveals["training"] & reveals["benchmark"]
+    turns = sorted(reveals["training"] & reveals["benchmark"])
     facts = {
         "training_persons": len(persons["training"]),
         "benchmark_persons": len(persons["benchmark"]),
         "shared_persons": shared,
-        "shared_revealing_turns": len(turns),
+        "shared_revealing_turns": turns,
     }
     return Finding(name="disjoint persons", passed=not shared and not turns, facts=facts)
 

@@ -16,6 +16,7 @@ from personamem_pipeline.errors import Refused
 from personamem_pipeline.llm.client import Endpoint, Prompt
 from personamem_pipeline.records import Question
 from personamem_pipeline.seeds import digest
+from personamem_pipeline.settings import load_settings
 
 INSTRUCTIONS = """You judge a chatbot's answer to a user. The brief holds the user's request (`query`), the `answer`,
 one `preference` that is known about the case, whose it is (`who`: the user's own, or somebody else's) and its kind
@@ -53,6 +54,13 @@ class EndpointJudge:
 
     endpoint: Endpoint
     seed: int
+
+    @classmethod
+    def configured(cls, seed: int) -> EndpointJudge:
+        """The judge that the settings name, with the key from the environment."""
+        settings = load_settings()
+        key = settings.llm_api_key.get_secret_value() if settings.llm_api_key else None
+        return cls(Endpoint(settings.llm_base_url, settings.llm_model, key), seed)
 
     @property
     def name(self) -> str:

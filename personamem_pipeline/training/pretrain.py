@@ -13,6 +13,7 @@ import argparse
 import json
 import logging
 import os
+import shutil
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from personamem_pipeline.memory.generators.rendering import Renderer
 from personamem_pipeline.seeds import digest
 from personamem_pipeline.stage import Progress
 from personamem_pipeline.store import sha256_file, write_json_atomically
-from personamem_pipeline.training.checkpoints import PACKAGES, drop_steps
+from personamem_pipeline.training.checkpoints import PACKAGES
 from personamem_pipeline.training.supervised import FitConfig, TrainRow, fit
 from personamem_pipeline.training.tokenizer import build_tokenizer
 
@@ -91,7 +92,7 @@ def main() -> None:
         "seed": arguments.seed,
     }
     # Named by all that decides the weights: another book or figure must not go on from this one's steps.
-    run = digest([CODE_VERSION, texts, training, architecture])
+    scratch = arguments.scratch / digest([CODE_VERSION, texts, training, architecture])[:24]
     for cycle in range(arguments.cycles):
         config = FitConfig(
             steps=arguments.steps,
@@ -102,9 +103,9 @@ def main() -> None:
             save_steps=min(arguments.steps, 1000),
             seed=arguments.seed + cycle,
         )
-        scratch = arguments.scratch / run[:24] / f"cycle{cycle}"
-        scratch.mkdir(parents=True, exist_ok=True)
-        fit(model, tokenizer, rows, config, scratch, progress)
+        steps = scratch / f"cycle{cycle}"
+        steps.mkdir(parents=True, exist_ok=True)
+        fit(model, tokenizer, rows, config, steps, progress)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.save_pretrained(arguments.out)
@@ -124,8 +125,7 @@ def main() -> None:
         "persons": "none: the textbook has no persons, and no cue, sentence or question that the benchmark holds out",
     }
     write_json_atomically(arguments.out / PASSPORT, passport)
-    for cycle in range(arguments.cycles):
-        drop_steps(arguments.scratch / run[:24] / f"cycle{cycle}")
+    shutil.rmtree(scratch)
 
 
 if __name__ == "__main__":

@@ -82,6 +82,7 @@ def test_a_bad_checkpoint_blocks_what_comes_after_it(
     monkeypatch.setenv("PERSONAMEM_TEST_STAGE", f"sft_checkpoint={how}")
     assert not pipeline.run("base_model", "sft_checkpoint", "grpo_checkpoint").success
     assert pipeline.metadata("sft_checkpoint")["failed_checks"] == broken
+    assert runs(pipeline, "sft_checkpoint") == ["FAILED"], "MLflow does not offer it as a finished training either"
     assert pipeline.instance.get_latest_materialization_event(dg.AssetKey("grpo_checkpoint")) is None
     assert f"failed its blocking check(s) {broken}" in failure(pipeline.run("grpo_checkpoint"))
     assert f"it failed {broken}" in [item.reason for item in pipeline.stale()]

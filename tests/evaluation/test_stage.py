@@ -134,6 +134,14 @@ def test_a_stopped_run_goes_on_where_it_was(job: StageJob, load_skilled: Load, t
     assert evaluate(job, Progress(), refuse_to_generate).version == unbroken.version
 
 
+def test_another_judge_judges_again(job: StageJob, load_skilled: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the same scratch directory: what was answered is kept, the old judge's verdicts are not taken for the new's."""
+    for judge in ("simulator/1", "simulator/other"):
+        monkeypatch.setenv("PERSONAMEM_LLM_MODEL", judge)
+        directory = report_of(job, evaluate(job, Progress(), load_skilled))
+        assert json.loads((directory / "results.json").read_text())["judges"] == [judge]
+
+
 def test_a_changed_checkpoint_is_not_evaluated(job: StageJob, load_skilled: Load) -> None:
     path = Store(job.store).path("checkpoints", job.inputs["grpo_checkpoint"])
     (path / "skill").write_text("1.0")

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from personamem_pipeline.llm.simulator import author, reader
+from personamem_pipeline.llm.simulator import author, reader, textbook
 from personamem_pipeline.llm.simulator.app import complete
 from personamem_pipeline.llm.simulator.world import WorldPreference, world
+from personamem_pipeline.memory.prompts import answer_prompt, write_prompt
 from personamem_pipeline.records import CONVERSATION_TYPES
 
 PREFERENCES = world().preferences
@@ -160,3 +161,21 @@ def test_it_refuses_what_it_cannot_do() -> None:
 def test_open_answers_are_judged(pref_type: str, who: str, answer: str, score: float) -> None:
     given = {"answer": answer, "preference": "green tea", "pref_type": pref_type, "who": who}
     assert reader.judgement(given, random.Random(0))["score"] == score
+
+
+def test_the_textbook_is_worded_as_the_compact_prompts_are() -> None:
+    """The simulator may not know the memory room, so the two are written apart and held together here."""
+    for row in textbook.exercises(400, seed=0):
+        if row["kind"] == "suggest":
+            listed, _, query = row["prompt"].removeprefix("List:\n").partition("\nWhich fits? ")
+            assert row["prompt"] == answer_prompt("compact", listed, query, None)
+        elif row["kind"] == "decide":
+            listed, _, rest = row["prompt"].removeprefix("List:\n").partition("\nWhich fits? ")
+            query, *shown = rest.split("\n")
+            options = {line[-2]: line[:-4] for line in shown}
+            assert row["prompt"] == answer_prompt("compact", listed, query, options)
+        elif row["kind"] == "who_likes":
+            assert write_prompt("compact", [], "").startswith(row["prompt"].splitlines()[0])
+        elif row["kind"] == "merge":
+            _, _, old = row["prompt"].partition("Old list:\n")
+            assert write_prompt("compact", [], old.removesuffix("\nMerge.")).endswith(f"Old list:\n{old}")

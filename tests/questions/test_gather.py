@@ -94,6 +94,23 @@ def test_a_person_in_both_splits_is_found() -> None:
     assert finding.facts["shared_persons"] == [moved.person_id]
 
 
+def test_a_revealing_turn_in_both_splits_is_found() -> None:
+    assert disjoint_persons(rooms().histories, rooms().questions).passed
+    first = next(history for history in rooms().histories if history.split == "training")
+    copied = first.model_copy(update={"split": "benchmark", "person_id": "b.copy"})
+    finding = disjoint_persons([*rooms().histories, copied], rooms().questions)
+    assert not finding.passed and finding.facts["shared_persons"] == []
+    said = {m.content for s in first.sessions if s.event in ("reveals", "updates") for m in s.messages}
+    assert finding.facts["shared_revealing_turns"] and set(finding.facts["shared_revealing_turns"]) <= said
+
+
+def test_a_question_about_a_preference_is_shared_whatever_its_distractors() -> None:
+    question = rooms().questions[0]
+    other = ("Something else entirely", *question.incorrect_answers[1:])
+    copied = question.model_copy(update={"question_id": "b.q", "split": "benchmark", "incorrect_answers": other})
+    assert disjoint_items([*rooms().questions, copied]).facts["shared_items"] == ["b.q"]
+
+
 def test_an_item_in_both_splits_is_found() -> None:
     assert disjoint_items(rooms().questions).passed
     question = rooms().questions[0]

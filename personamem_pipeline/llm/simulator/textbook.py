@@ -1,6 +1,6 @@
 """A textbook in the simulator's language, from which the tiny base model of this repository is pre-trained.
 
-    python -m personamem_pipeline.llm.simulator.textbook --rows 160000 --out textbook.jsonl
+    python -m personamem_pipeline.llm.simulator.textbook --rows 320000 --out textbook.jsonl
 
 Five kinds of exercise: what a thing goes with, who likes what in some sentences, merging two lists, finding the line that
 decides a question, answering from it. None asks to merge *sentences* into a list: reading a chat chunk by chunk, keeping
@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ def _session(draw: random.Random, preference: WorldPreference, *, who: str = "se
         "edition": "training",
         "wording": "seen",
     }
-    return [f"{message['role']}: {message['content']}" for message in author.session(brief, draw)["messages"]]
+    return _said(brief, draw)
 
 
 def _small_talk(draw: random.Random) -> list[str]:
@@ -73,12 +73,15 @@ def _small_talk(draw: random.Random) -> list[str]:
     if draw.random() < 0.3:
         brief = {"event": "reveals", "pref_type": "sensitive_info", "topic": "door code"}
         brief |= {"preference": author.private_value(draw), "who": "self"}
-    return [f"{message['role']}: {message['content']}" for message in author.session(brief, draw)["messages"]]
+    return _said(brief, draw)
 
 
 def _forgotten(draw: random.Random, preference: WorldPreference) -> list[str]:
-    made = author.session({"event": "forgets", "topic": preference.topic, "preference": preference.text}, draw)
-    return [f"{message['role']}: {message['content']}" for message in made["messages"]]
+    return _said({"event": "forgets", "topic": preference.topic, "preference": preference.text}, draw)
+
+
+def _said(brief: Mapping[str, Any], draw: random.Random) -> list[str]:
+    return [f"{message['role']}: {message['content']}" for message in author.session(brief, draw)["messages"]]
 
 
 def _distinct(draw: random.Random, count: int) -> list[WorldPreference]:

@@ -20,13 +20,11 @@ from transformers import PrinterCallback
 from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOConfig
 
-from personamem_pipeline.llm.client import Endpoint
 from personamem_pipeline.memory.generators.rendering import Renderer
 from personamem_pipeline.memory.generators.transformers import load_model
 from personamem_pipeline.presets import GrpoConfig
 from personamem_pipeline.questions.gather import read_histories, read_questions
 from personamem_pipeline.questions.judge import EndpointJudge
-from personamem_pipeline.settings import load_settings
 from personamem_pipeline.stage import Interrupted, Progress, StageJob, StageResult, run_stage
 from personamem_pipeline.store import Store
 from personamem_pipeline.training.checkpoints import KIND, checkpoint_directory, drop_steps, save_checkpoint
@@ -108,9 +106,7 @@ def main(job: StageJob, progress: Progress) -> StageResult:
     scratch = job.scratch_directory()
     most_writes = most_chunks(histories, PolicyGenerator(renderer, _never), memory)
     log, table = MetricsLog(job, "grpo"), RolloutTable(scratch / "rollouts.jsonl")
-    settings = load_settings()
-    key = settings.llm_api_key.get_secret_value() if settings.llm_api_key else None
-    judge = EndpointJudge(Endpoint(settings.llm_base_url, settings.llm_model, key), config.seed)
+    judge = EndpointJudge.configured(config.seed)
     trainer = MemoryGRPOTrainer(
         model=model.train(),
         args=trl_config(config, scratch, most_writes),

@@ -4,9 +4,9 @@ Symbols: R rows per rank and step (constant: dummy rows fill up), P and C the lo
 one pad token of prompt and one masked pad token of completion: it costs a two-token forward, keeps the number of
 micro-steps equal on all ranks, and has no gradient.
 
-What a row's advantage is, `credit` says. The loss is TRL's
-`dapo`: the sum over tokens divided by `num_items_in_batch`, which here counts all trainable tokens of all rollouts of all
-ranks, dropped rows included, so that splitting, ordering and dropping change no gradient.
+What a row's advantage is, `credit` says. The loss is TRL's `dapo`: the sum over tokens divided by `num_items_in_batch`,
+which here counts all trainable tokens of all rollouts of all ranks, dropped rows included, so that splitting, ordering and
+dropping change no gradient.
 """
 
 from __future__ import annotations
