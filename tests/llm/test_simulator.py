@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from personamem_pipeline.llm.simulator import author, reader, textbook
+from personamem_pipeline.llm.simulator import persons, questions, reader, sessions, textbook
 from personamem_pipeline.llm.simulator.app import complete
 from personamem_pipeline.llm.simulator.world import WorldPreference, world
 from personamem_pipeline.memory.prompts import answer_prompt, write_prompt
@@ -47,7 +47,7 @@ def test_the_evidence_alone_gives_the_preference_away(kind: str, edition: str) -
     for preference in draw.sample(PREFERENCES, 80):
         wording = "unseen" if edition == "benchmark" and draw.random() < 0.5 else "seen"
         given = brief(preference, conversation_type=kind, edition=edition, wording=wording)
-        messages = author.session(given, draw)["messages"]
+        messages = sessions.session(given, draw)["messages"]
         evidence = [message for message in messages if message["evidence"]]
         assert reader.known_preferences(evidence) == {preference.topic: preference.text}, evidence
         rest = [message for message in messages if not message["evidence"]]
@@ -58,7 +58,7 @@ def test_the_evidence_alone_gives_the_preference_away(kind: str, edition: str) -
 def test_what_belongs_to_others_is_not_the_users(kind: str) -> None:
     draw = random.Random(0)
     for preference in draw.sample(PREFERENCES, 40):
-        messages = author.session(brief(preference, conversation_type=kind, who="others"), draw)["messages"]
+        messages = sessions.session(brief(preference, conversation_type=kind, who="others"), draw)["messages"]
         assert any(cue in messages[0]["content"] for cue in preference.cues)
         assert reader.known_preferences(messages) == {}
 
@@ -69,15 +69,15 @@ def test_an_update_entails_the_change(kind: str) -> None:
     for preference in draw.sample(PREFERENCES, 40):
         old = draw.choice([p for p in world().topic(preference.topic).preferences if p != preference])
         given = brief(preference, "updates", conversation_type=kind, previous=old.text)
-        messages = author.session(given, draw)["messages"]
+        messages = sessions.session(given, draw)["messages"]
         assert reader.known_preferences(messages) == {preference.topic: preference.text}
 
 
 def test_what_was_forgotten_is_not_known() -> None:
     draw = random.Random(0)
     preference = PREFERENCES[0]
-    revealed = author.session(brief(preference), draw)["messages"]
-    forgotten = author.session(brief(preference, "forgets"), draw)["messages"]
+    revealed = sessions.session(brief(preference), draw)["messages"]
+    forgotten = sessions.session(brief(preference, "forgets"), draw)["messages"]
     assert reader.known_preferences(revealed) == {preference.topic: preference.text}
     assert reader.known_preferences(revealed + forgotten) == {}
     assert [message["role"] for message in forgotten if message["evidence"]] == ["user"]
@@ -91,8 +91,8 @@ def test_editions_share_no_sentence_and_no_query_for_a_preference() -> None:
     for edition in sentences:
         for _ in range(300):
             given = brief(preference, edition=edition) | {"profile": {"groups": "young"}}
-            sentences[edition].add(author.session(given, draw)["messages"][0]["content"])
-            queries[edition].add(author.question(given, draw)["user_query"])
+            sentences[edition].add(sessions.session(given, draw)["messages"][0]["content"])
+            queries[edition].add(questions.question(given, draw)["user_query"])
     assert (len(sentences["training"]), len(sentences["benchmark"])) == (12, 4)
     assert (len(queries["training"]), len(queries["benchmark"])) == (4, 1)
     assert not sentences["training"] & sentences["benchmark"]
@@ -113,7 +113,7 @@ def test_a_type_is_what_it_says_even_after_a_change(updated: bool) -> None:
             ("anti_stereotypical_pref", lambda tags: bool(tags) and not tags & {"young", "office", "city"}),
         ):
             given = {"seed_persona": person, "wanted": wanted(pref_type, updated)}
-            item = author.persona(given, random.Random(seed))["preferences"][0]
+            item = persons.persona(given, random.Random(seed))["preferences"][0]
             texts = [text for text in (item["text"], item["changes_to"]) if text]
             assert len(texts) == 1 + updated
             assert all(fits(set(by_text[text].typical_of)) for text in texts)
@@ -122,7 +122,7 @@ def test_a_type_is_what_it_says_even_after_a_change(updated: bool) -> None:
 
 def test_a_sentence_that_names_no_group_still_gives_a_person() -> None:
     given = {"seed_persona": "Somebody who collects maps", "wanted": wanted("stereotypical_pref")}
-    person = author.persona(given, random.Random(3))
+    person = persons.persona(given, random.Random(3))
     assert len(person["profile"]["groups"].split(", ")) == 2
     assert person["preferences"][0]["text"]
 
@@ -130,7 +130,7 @@ def test_a_sentence_that_names_no_group_still_gives_a_person() -> None:
 def test_an_impossible_person_is_an_error_that_says_why() -> None:
     given = {"seed_persona": "young", "wanted": wanted("therapy_background") * 2}
     with pytest.raises(ValueError, match="no therapy_background left"):
-        author.persona(given, random.Random(0))
+        persons.persona(given, random.Random(0))
 
 
 def test_the_same_request_has_the_same_answer_and_another_seed_another() -> None:

@@ -16,14 +16,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from personamem_pipeline.llm.simulator import author, reader
+from personamem_pipeline.llm.simulator import persons, questions, reader, sessions
 from personamem_pipeline.seeds import digest, stable_int
 
 MODEL = "simulator/1"
 TASKS: dict[str, Callable[[Mapping[str, Any], random.Random], dict[str, Any]]] = {
-    "persona": author.persona,
-    "session": author.session,
-    "question": author.question,
+    "persona": persons.persona,
+    "session": sessions.session,
+    "question": questions.question,
     "choice": reader.choice,
     "judgement": reader.judgement,
 }

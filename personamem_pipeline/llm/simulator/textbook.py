@@ -17,7 +17,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from personamem_pipeline.llm.simulator import author
+from personamem_pipeline.llm.simulator.editions import private_value
+from personamem_pipeline.llm.simulator.questions import question
+from personamem_pipeline.llm.simulator.sessions import session
 from personamem_pipeline.llm.simulator.world import BACKGROUND_TYPES, WorldPreference, world
 from personamem_pipeline.records import CONVERSATION_TYPES
 from personamem_pipeline.seeds import rng
@@ -72,7 +74,7 @@ def _small_talk(draw: random.Random) -> list[str]:
     brief: dict[str, str] = {"event": "small_talk"}
     if draw.random() < 0.3:
         brief = {"event": "reveals", "pref_type": "sensitive_info", "topic": "door code"}
-        brief |= {"preference": author.private_value(draw), "who": "self"}
+        brief |= {"preference": private_value(draw), "who": "self"}
     return _said(brief, draw)
 
 
@@ -81,7 +83,7 @@ def _forgotten(draw: random.Random, preference: WorldPreference) -> list[str]:
 
 
 def _said(brief: Mapping[str, Any], draw: random.Random) -> list[str]:
-    return [f"{message['role']}: {message['content']}" for message in author.session(brief, draw)["messages"]]
+    return [f"{message['role']}: {message['content']}" for message in session(brief, draw)["messages"]]
 
 
 def _distinct(draw: random.Random, count: int) -> list[WorldPreference]:
@@ -160,7 +162,7 @@ def _question(draw: random.Random) -> tuple[list[WorldPreference], WorldPreferen
         "edition": "training",
         "profile": {},
     }
-    return listed, target, author.question(brief, draw)
+    return listed, target, question(brief, draw)
 
 
 def main() -> None:
