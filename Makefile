@@ -17,7 +17,7 @@ endif
 export DAGSTER_HOME ?= $(PROJECT)/.dagster_home
 export PYTHONPATH := $(PROJECT)
 
-.PHONY: help install demo test lint ui base seeds clean
+.PHONY: help install demo test lint ui base seeds benchmarks clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -52,6 +52,17 @@ seeds: $(VENV)/.demo ## the demo trained with three seeds, and the paired test p
 	  PERSONAMEM_SEED=$$seed $(BIN)/python -m personamem_pipeline.demo --results .personamem/seeds/$$seed.json; \
 	done
 	$(BIN)/python -m personamem_pipeline.evaluation.pool .personamem/seeds/{0,1,2}.json --out .personamem/seeds
+
+# The peer that authoring is measured beside has an environment of its own: it cannot be installed beside us.
+benchmarks: $(VENV)/.demo .venv-curator/.done ## measure authoring, token counting and growth (half an hour; see benchmarks/RESULTS.md)
+	$(BIN)/python -m benchmarks.authoring --curator-python .venv-curator/bin/python
+	$(BIN)/python -m benchmarks.histories
+	$(BIN)/python -m benchmarks.scale --out benchmarks/results/scale.json
+
+.venv-curator/.done: benchmarks/curator-requirements.txt
+	$(PYTHON) -m venv .venv-curator
+	.venv-curator/bin/python -m pip install --quiet -r $<
+	@touch $@
 
 clean: ## remove what was produced; keeps .venv
 	rm -rf .personamem .pytest_cache .mypy_cache .ruff_cache .tmp_dagster_home_*

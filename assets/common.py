@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import dagster as dg
@@ -16,6 +16,8 @@ from assets.checks import Outcome, results, specs
 from assets.parents import FAILED, PARENTS, PATH, VERSION, Parents
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.lineage import GRAPH, combined_version, shard_names
+from personamem_pipeline.llm.client import Endpoint
+from personamem_pipeline.llm.progress import Meter
 from personamem_pipeline.presets import DataConfig
 from personamem_pipeline.seeds import digest
 from personamem_pipeline.store import Manifest, Store
@@ -43,16 +45,17 @@ def clear_errors() -> Iterator[None]:
         raise dg.Failure(str(error), allow_retries=False) from error
 
 
-def tell(context: dg.AssetExecutionContext, what: str) -> Callable[[int, int], None]:
+def tell(context: dg.AssetExecutionContext, what: str, endpoint: Endpoint) -> Callable[[int, int], None]:
     """A progress callback that logs twice a minute: an endpoint may take hours, and silence looks like a hang. Not
     more often, because every log line is a row in Dagster's event log and costs 40 ms on SQLite."""
     last = time.monotonic()
+    meter = Meter(endpoint.usage, time.monotonic)
 
     def progress(done: int, planned: int) -> None:
         nonlocal last
         if time.monotonic() - last > TELL_SECONDS:
             last = time.monotonic()
-            context.log.info(f"{what}: {done} of {planned}")
+            context.log.info(f"{what}: {meter.line(done, planned)}")
 
     return progress
 
@@ -125,7 +128,8 @@ def sharded_result(
     counts: Mapping[str, int | float],
     sample: Iterable[Mapping[str, Any]],
     outcomes: list[Outcome],
-    cost: Mapping[str, int] | None = None,
+    reasons: Mapping[str, int] | None = None,
+    endpoints: Sequence[Endpoint] = (),
 ) -> dg.MaterializeResult:
     """One result for all shards of this run. Dagster gives them one data version, the digest over theirs; each shard's
     own version, path and parents are metadata of its partition, and are what the resolver reads."""
@@ -144,9 +148,24 @@ def sharded_result(
     version = combined_version({done.shard: done.manifest.version for done in shards})
     return dg.MaterializeResult(
         data_version=dg.DataVersion(version),
-        metadata={**counts, **{f"llm_{name}": value for name, value in (cost or {}).items()}, "sample": table(sample)},
+        metadata={
+            **counts,
+            **_spent(endpoints),
+            **({"rejected_because": dg.MetadataValue.json(dict(reasons))} if reasons else {}),
+            "sample": table(sample),
+        },
         check_results=results(name, outcomes),
     )
+
+
+def _spent(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
+    """What asking cost this run, cache hits apart; the second reader's under its own names."""
+    return {
+        f"{name}_{key}": value
+        for name, endpoint in zip(("llm", "reader"), endpoints, strict=False)
+        for key, value in asdict(endpoint.usage).items()
+        if value is not None
+    }
 
 
 def whole_metadata(store: Store, kind: str, version: str, parents: Parents, outcomes: list[Outcome]) -> dict[str, Any]:

@@ -1,26 +1,27 @@
 """`conversations`: the sittings in which preferences are given away, changed or asked to be forgotten."""
 
-from collections import Counter
-from dataclasses import asdict
+from typing import Any
 
 import dagster as dg
 
-from assets.checks import Outcome, few_rejected, none_of
-from assets.common import ShardResult, clear_errors, code_version, producer, sharded_result, stage_asset, tell
-from assets.parents import Guard, resolve
+from assets.checks import Outcome
+from assets.common import code_version, stage_asset
+from assets.parents import Guard
+from assets.shards import Made, Shard, Survey, run_shards
+from personamem_pipeline.conversations.plan import plan_sessions
 from personamem_pipeline.conversations.sessions import INSTRUCTIONS, write_sessions
 from personamem_pipeline.presets import DataConfig
+from personamem_pipeline.questions.released_records import released_sessions
 from personamem_pipeline.records import Persona, Session
 from resources.endpoint import EndpointResource
 from resources.store import StoreResource
 
 NAME = "conversations"
-KIND = "sessions"
 
 
 def build(data: DataConfig, model: str) -> list[dg.AssetsDefinition]:
     """The conversations asset of a preset, written by `model`."""
-    version = code_version("conversations/2", data.seed, data.conversations, model, INSTRUCTIONS)
+    version = code_version("conversations/3", data.seed, data.conversations, data.released, model, INSTRUCTIONS)
 
     @stage_asset(
         NAME,
@@ -32,62 +33,58 @@ def build(data: DataConfig, model: str) -> list[dg.AssetsDefinition]:
     def conversations(
         context: dg.AssetExecutionContext, config: Guard, store: StoreResource, endpoint: EndpointResource
     ) -> dg.MaterializeResult:
-        opened, author = store.open(), endpoint.open()
-        parents = resolve(context, NAME, opened, guard=config, shards=context.partition_keys)
-        rows: list[Session] = []
-        rejected: list[tuple[str, str]] = []
-        shards = []
-        with clear_errors():
-            for shard in context.partition_keys:
-                personas = opened.read_rows("personas", parents[f"personas/{shard}"].version, Persona)
-                written, refused = write_sessions(
-                    personas, data.conversations, author, data.seed, tell(context, "sessions " + shard)
-                )
-                made = producer(NAME, version, author=author.model, seed=str(data.seed))
-                manifest = opened.write_rows(KIND, Session, written, parents=parents.versions(shard), producer=made)
-                shards.append(ShardResult(shard, manifest, len(written)))
-                rows += written
-                rejected += refused
-        kinds: Counter[str] = Counter(row.conversation_type for row in rows)
-        events: Counter[str] = Counter(row.event for row in rows)
-        return sharded_result(
-            context,
-            NAME,
-            opened,
-            parents,
-            shards,
-            counts={"sessions": len(rows), "rejected": len(rejected), **events, **kinds},
-            sample=(
-                {
-                    "session_id": r.session_id,
-                    "type": r.conversation_type,
-                    "event": r.event,
-                    "opens": r.messages[0].content,
-                }
-                for r in rows
-            ),
-            outcomes=check(rows, rejected),
-            cost=asdict(author.usage),
+        author = endpoint.open()
+
+        def make(shard: Shard) -> Made[Session]:
+            persons = shard.read("personas", Persona)
+            if data.released:
+                rows, rejected = released_sessions(data.released, [person.person_id for person in persons])
+                return Made(rows, [row.session_id for row in rows] + [item.row_id for item in rejected], rejected)
+            planned = [plan.session_id for p in persons for plan in plan_sessions(p, data.conversations, data.seed)]
+            tell = shard.tell("sessions", author)
+            rows, rejected = write_sessions(persons, data.conversations, author, data.seed, tell)
+            return Made(rows, planned, rejected)
+
+        survey = Sessions(released=data.released is not None)
+        made_by = {"author": author.model, "seed": str(data.seed)}
+        return run_shards(
+            context, NAME, Session, version, store.open(), config, make, survey, endpoints=[author], made_by=made_by
         )
 
     return [conversations]
 
 
-def check(rows: list[Session], rejected: list[tuple[str, str]]) -> list[Outcome]:
-    """The stage's checks."""
-    evidence = [
-        f"{row.session_id} ({row.event}) has evidence {list(row.evidence)}"
-        for row in rows
-        if (row.event == "small_talk") == bool(row.evidence)
-        or not set(row.evidence) <= {message.turn_id for message in row.messages}
-    ]
-    roles = [
-        f"{row.session_id}: {', '.join(message.role for message in row.messages)}"
-        for row in rows
-        if any(m.role != ("user", "assistant")[i % 2] for i, m in enumerate(row.messages))
-    ]
-    return [
-        none_of("evidence_present", evidence, sessions=len(rows)),
-        none_of("roles_alternate", roles, sessions=len(rows)),
-        few_rejected(len(rows), rejected),
-    ]
+class Sessions(Survey[Session]):
+    """What is counted and checked about sessions."""
+
+    checks = ("evidence_present", "roles_alternate")
+
+    def __init__(self, *, released: bool = False) -> None:
+        super().__init__()
+        self.released = released
+        """Released chats are cut into sessions at their snippets, and some have two user messages in a row."""
+
+    def id_of(self, row: Session) -> str:
+        return row.session_id
+
+    def see(self, made: Made[Session]) -> None:
+        for row in made.rows:
+            self.counts.update((row.event, row.conversation_type))
+            turns = {message.turn_id for message in row.messages}
+            if (row.event == "small_talk") == bool(row.evidence) or not set(row.evidence) <= turns:
+                self.note("evidence_present", [f"{row.session_id} ({row.event}) has evidence {list(row.evidence)}"])
+            alternate = all(m.role == ("user", "assistant")[i % 2] for i, m in enumerate(row.messages))
+            if not alternate and not self.released:
+                roles = ", ".join(message.role for message in row.messages)
+                self.note("roles_alternate", [f"{row.session_id}: {roles}"])
+
+    def show(self, row: Session) -> dict[str, Any]:
+        return {
+            "session_id": row.session_id,
+            "type": row.conversation_type,
+            "event": row.event,
+            "opens": row.messages[0].content,
+        }
+
+    def outcomes(self) -> list[Outcome]:
+        return [*super().outcomes(), self.few_rejected()]

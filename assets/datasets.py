@@ -1,21 +1,31 @@
-"""`training_dataset` and `benchmark`: all shards of histories and questions, gathered, split by person, checked.
+"""`training_dataset` and `benchmark`: all shards of persons, histories and questions, gathered, split by person, checked.
 
 They are unpartitioned, and training and evaluation depend on them rather than on the shards: with many partitions
 Dagster would record the version of the last shard only as the version of the input.
 """
 
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from assets.checks import Outcome, none_of, results
-from assets.common import clear_errors, code_version, producer, stage_asset, table, whole_metadata
+from assets.checks import SHOWN, Outcome, none_of, results
+from assets.common import SAMPLE_ROWS, clear_errors, code_version, producer, stage_asset, table, whole_metadata
 from assets.parents import Guard, resolve
+from personamem_pipeline.arrow import stream_parquet
 from personamem_pipeline.lineage import shard_names
+from personamem_pipeline.personas.demographics import target_shares
 from personamem_pipeline.presets import DataConfig
 from personamem_pipeline.questions.card import CARD
-from personamem_pipeline.questions.gather import Finding, Gathered, GatheredKind, gather, read_questions
-from personamem_pipeline.records import QUESTION_TYPES
+from personamem_pipeline.questions.copying import QUESTIONS
+from personamem_pipeline.questions.findings import Finding
+from personamem_pipeline.questions.funnel import funnel_table
+from personamem_pipeline.questions.gather import Gathered, GatheredKind, gather
+from personamem_pipeline.questions.slices import slice_table
+from personamem_pipeline.questions.viewer_cli import view_command
+from personamem_pipeline.records import QUESTION_TYPES, Persona, Question
 from personamem_pipeline.store import Store
 from resources.store import StoreResource
 
@@ -27,9 +37,13 @@ FINDINGS = {
     "completeness": "complete_shards",
     "disjoint persons": "person_disjoint",
     "disjoint items": "no_shared_combinations",
+    "no near duplicates": "no_near_duplicates",
     "whole evidence": "evidence_in_history",
+    "within bounds": "within_bounds",
+    "balanced": "balanced",
 }
 """`gather`'s findings -> the checks that they are."""
+PARENTS = ("personas", "histories", "questions")
 
 
 def build(data: DataConfig) -> list[dg.AssetsDefinition]:
@@ -38,30 +52,43 @@ def build(data: DataConfig) -> list[dg.AssetsDefinition]:
 
 
 def _gathered(data: DataConfig, kind: GatheredKind) -> dg.AssetsDefinition:
-    version = code_version("gather/2", data.shards)
+    targets = target_shares(data.seeds) if data.seeds else None
+    version = code_version("gather/3", data.shards, data.questions, targets)
     shards = shard_names(data.shards)
 
     @stage_asset(kind, version, {"parquet"}, DESCRIPTIONS[kind])
     def gathered(context: dg.AssetExecutionContext, config: Guard, store: StoreResource) -> dg.MaterializeResult:
         opened = store.open()
         parents = resolve(context, kind, opened, guard=config, shards=shards)
+        versions = {name: {shard: parents[f"{name}/{shard}"].version for shard in shards} for name in PARENTS}
         with clear_errors():
             made = gather(
                 opened,
                 kind,
-                histories={shard: parents[f"histories/{shard}"].version for shard in shards},
-                questions={shard: parents[f"questions/{shard}"].version for shard in shards},
+                personas=versions["personas"],
+                histories=versions["histories"],
+                questions=versions["questions"],
                 shards=shards,
                 producer=producer(kind, version),
+                config=data.questions,
+                certified=data.released is None,
+                attributes=_attributes(opened, versions["personas"]),
+                targets=targets,
             )
+            stored = opened.path(kind, made.manifest.version)
+            viewer = opened.root / "viewers" / f"{kind}-{made.manifest.version[:12]}.html"
+            view_command(f"{kind}/{made.manifest.version}", viewer, opened)
         outcomes = check(made)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(made.manifest.version),
             metadata={
                 **whole_metadata(opened, kind, made.manifest.version, parents, outcomes),
-                **_counts(opened, kind, made),
-                "card": dg.MetadataValue.path(str(opened.path(kind, made.manifest.version) / CARD)),
-                "funnel": dg.MetadataValue.json(made.funnel),
+                **_rows(stored),
+                "questions": made.funnel["admitted"],
+                "card": dg.MetadataValue.path(str(stored / CARD)),
+                "viewer": dg.MetadataValue.path(str(viewer)),
+                "funnel": dg.MetadataValue.md(funnel_table(made.funnel)),
+                "slices": dg.MetadataValue.md(slice_table(made.slices)),
                 "balance": dg.MetadataValue.json(made.balance),
             },
             check_results=results(kind, outcomes),
@@ -82,16 +109,23 @@ def _outcome(finding: Finding) -> Outcome:
     offenders = [
         f"{name}: {item}" for name, value in finding.facts.items() if isinstance(value, list) for item in value
     ]
-    return Outcome(FINDINGS[finding.name], finding.passed, facts, tuple(offenders[:5]))
+    return Outcome(FINDINGS[finding.name], finding.passed, facts, tuple(offenders[:SHOWN]))
 
 
-def _counts(store: Store, kind: GatheredKind, made: Gathered) -> dict[str, Any]:
-    questions = read_questions(store, kind, made.manifest.version)
+def _attributes(store: Store, versions: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Person id -> attributes, of everybody."""
     return {
-        "questions": len(questions),
-        "persons": len({question.person_id for question in questions}),
+        row.person_id: row.attributes
+        for version in versions.values()
+        for row in store.stream_rows("personas", version, Persona)
+    }
+
+
+def _rows(stored: Path) -> dict[str, Any]:
+    sample = islice(stream_parquet(stored / QUESTIONS, Question), SAMPLE_ROWS)
+    return {
         "sample": table(
             {"question_id": q.question_id, "type": q.pref_type, "query": q.user_query, "right": q.correct_answer}
-            for q in questions
-        ),
+            for q in sample
+        )
     }

@@ -1,13 +1,16 @@
 """`histories`: everything one person said, in time order, within a token budget."""
 
+from typing import Any
+
 import dagster as dg
 
-from assets.checks import Outcome, none_of
-from assets.common import ShardResult, clear_errors, code_version, producer, sharded_result, stage_asset
-from assets.parents import Guard, resolve
-from personamem_pipeline.conversations.histories import assemble, load_counter
+from assets.common import code_version, stage_asset
+from assets.parents import Guard
+from assets.shards import Made, Shard, Survey, run_shards
+from personamem_pipeline.conversations.histories import assemble_all
 from personamem_pipeline.presets import DataConfig
-from personamem_pipeline.records import History, Persona, Session
+from personamem_pipeline.questions.released_records import released_histories
+from personamem_pipeline.records import History, Persona, Rejection, Session
 from resources.store import StoreResource
 
 NAME = "histories"
@@ -15,83 +18,65 @@ NAME = "histories"
 
 def build(data: DataConfig) -> list[dg.AssetsDefinition]:
     """The histories asset of a preset."""
-    version = code_version("histories/1", data.histories)
+    version = code_version("histories/2", data.histories, data.released)
 
     @stage_asset(
         NAME,
         version,
         {"parquet"},
-        "A person's sessions in time order, cut to the token budget without losing any evidence.",
+        "A person's sessions in time order, cut to the token budget without losing any evidence, padded if asked for.",
         data,
     )
     def histories(context: dg.AssetExecutionContext, config: Guard, store: StoreResource) -> dg.MaterializeResult:
-        opened = store.open()
-        parents = resolve(context, NAME, opened, guard=config, shards=context.partition_keys)
-        rows: list[History] = []
-        given: list[Session] = []
-        shards = []
-        with clear_errors():
-            count = load_counter(data.histories.tokenizer)
-            for shard in context.partition_keys:
-                personas = opened.read_rows("personas", parents[f"personas/{shard}"].version, Persona)
-                sessions = opened.read_rows("sessions", parents[f"conversations/{shard}"].version, Session)
-                own: dict[str, list[Session]] = {persona.person_id: [] for persona in personas}
-                for session in sessions:
-                    own[session.person_id].append(session)
-                made = [assemble(persona, own[persona.person_id], data.histories, count) for persona in personas]
-                manifest = opened.write_rows(
-                    NAME, History, made, parents=parents.versions(shard), producer=producer(NAME, version)
-                )
-                shards.append(ShardResult(shard, manifest, len(made)))
-                rows += made
-                given += sessions
-        lengths = sorted(row.tokens for row in rows)
-        return sharded_result(
-            context,
-            NAME,
-            opened,
-            parents,
-            shards,
-            counts={
-                "histories": len(rows),
-                "sessions": sum(len(row.sessions) for row in rows),
-                "messages": sum(len(row.messages) for row in rows),
-                "tokens": sum(lengths),
-                "median_tokens": lengths[len(lengths) // 2] if lengths else 0,
-            },
-            sample=(
-                {
-                    "person_id": r.person_id,
-                    "tokens": r.tokens,
-                    "sessions": len(r.sessions),
-                    "ends": r.messages[-1].content,
-                }
-                for r in rows
-                if r.messages
-            ),
-            outcomes=check(rows, given, data.histories.tokens),
-        )
+        def make(shard: Shard) -> Made[History]:
+            persons = shard.read("personas", Persona)
+            planned = [person.person_id for person in persons]
+            if data.released:
+                rows = released_histories(data.released, planned, profile_message=data.histories.profile_message)
+                found = {row.person_id for row in rows}
+                return Made(rows, planned, [_unreadable(name) for name in planned if name not in found], given=[])
+            sessions = shard.read("conversations", Session)
+            return Made(assemble_all(persons, sessions, data.histories), planned, given=sessions)
+
+        budget = data.histories.pad_to or data.histories.tokens
+        return run_shards(context, NAME, History, version, store.open(), config, make, Histories(budget))
 
     return [histories]
 
 
-def check(rows: list[History], given: list[Session], budget: int) -> list[Outcome]:
-    """The stage's checks; `given` are the sessions before the cut."""
-    order = [
-        row.person_id
-        for row in rows
-        if [s.time for s in row.sessions] != sorted(s.time for s in row.sessions)
-        or len({message.turn_id for message in row.messages}) < len(row.messages)
-    ]
-    kept = {(row.person_id, message.turn_id) for row in rows for message in row.messages}
-    cut = [turn for session in given for turn in session.evidence if (session.person_id, turn) not in kept]
-    over = [
-        f"{row.person_id} has {row.tokens} tokens of {budget}"
-        for row in rows
-        if row.tokens > budget and any(not session.evidence for session in row.sessions)
-    ]
-    return [
-        none_of("in_time_order", order, histories=len(rows)),
-        none_of("evidence_kept", cut, evidence_turns=sum(len(session.evidence) for session in given)),
-        none_of("within_budget", over, budget=budget),
-    ]
+def _unreadable(person_id: str) -> Rejection:
+    reason = "history: the file is missing or cannot be read; `conversations` says why"
+    return Rejection(row_id=person_id, person_id=person_id, reason=reason)
+
+
+class Histories(Survey[History]):
+    """What is counted and checked about histories; `given` are the sessions before the cut."""
+
+    checks = ("in_time_order", "evidence_kept", "within_budget")
+
+    def __init__(self, budget: int) -> None:
+        super().__init__()
+        self.budget = budget
+        self.lengths: list[int] = []
+
+    def id_of(self, row: History) -> str:
+        return row.person_id
+
+    def see(self, made: Made[History]) -> None:
+        given: list[Session] = made.given
+        for row in made.rows:
+            self.lengths.append(row.tokens)
+            self.counts.update(sessions=len(row.sessions), messages=len(row.messages), tokens=row.tokens)
+            self.counts.update(gpt4o_tokens=row.gpt4o_tokens, padding_tokens=row.padding_tokens)
+            times = [session.time for session in row.sessions]
+            if times != sorted(times) or len({m.turn_id for m in row.messages}) < len(row.messages):
+                self.note("in_time_order", [row.person_id])
+            if row.tokens > self.budget and any(not session.evidence for session in row.sessions):
+                self.note("within_budget", [f"{row.person_id} has {row.tokens} tokens of {self.budget}"])
+        kept = {message.turn_id for row in made.rows for message in row.messages}
+        self.note("evidence_kept", [turn for s in given for turn in s.evidence if turn not in kept])
+        self.counts["median_tokens"] = sorted(self.lengths)[len(self.lengths) // 2] if self.lengths else 0
+
+    def show(self, row: History) -> dict[str, Any]:
+        ends = row.messages[-1].content if row.messages else ""
+        return {"person_id": row.person_id, "tokens": row.tokens, "sessions": len(row.sessions), "ends": ends}

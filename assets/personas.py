@@ -1,15 +1,18 @@
 """`personas`: a person for every seed, with preferences that are only ever revealed indirectly."""
 
 from collections import Counter
-from dataclasses import asdict
+from typing import Any
 
 import dagster as dg
 
-from assets.checks import Outcome, few_rejected, none_of
-from assets.common import ShardResult, clear_errors, code_version, producer, sharded_result, stage_asset, tell
-from assets.parents import Guard, resolve
+from assets.checks import Outcome
+from assets.common import code_version, stage_asset
+from assets.parents import Guard
+from assets.shards import Made, Shard, Survey, run_shards
+from personamem_pipeline.personas.review import INSTRUCTIONS as REVIEW
 from personamem_pipeline.personas.write import INSTRUCTIONS, write_personas
 from personamem_pipeline.presets import DataConfig
+from personamem_pipeline.questions.released_records import released_personas
 from personamem_pipeline.records import Persona, PersonaSeed
 from resources.endpoint import EndpointResource
 from resources.store import StoreResource
@@ -19,7 +22,7 @@ NAME = "personas"
 
 def build(data: DataConfig, model: str) -> list[dg.AssetsDefinition]:
     """The personas asset of a preset, written by `model`."""
-    version = code_version("personas/1", data.seed, data.personas, model, INSTRUCTIONS)
+    version = code_version("personas/2", data.seed, data.personas, data.released, model, INSTRUCTIONS, REVIEW)
 
     @stage_asset(
         NAME,
@@ -31,62 +34,53 @@ def build(data: DataConfig, model: str) -> list[dg.AssetsDefinition]:
     def personas(
         context: dg.AssetExecutionContext, config: Guard, store: StoreResource, endpoint: EndpointResource
     ) -> dg.MaterializeResult:
-        opened, author = store.open(), endpoint.open()
-        parents = resolve(context, NAME, opened, guard=config, shards=context.partition_keys)
-        rows: list[Persona] = []
-        rejected: list[tuple[str, str]] = []
-        shards = []
-        with clear_errors():
-            for shard in context.partition_keys:
-                seeds = opened.read_rows("persona_seeds", parents[f"persona_seeds/{shard}"].version, PersonaSeed)
-                written, refused = write_personas(
-                    seeds, data.personas, author, data.seed, tell(context, "personas " + shard)
-                )
-                made = producer(NAME, version, author=author.model, seed=str(data.seed))
-                manifest = opened.write_rows(NAME, Persona, written, parents=parents.versions(shard), producer=made)
-                shards.append(ShardResult(shard, manifest, len(written)))
-                rows += written
-                rejected += refused
-        types: Counter[str] = Counter(preference.pref_type for row in rows for preference in row.preferences)
-        return sharded_result(
-            context,
-            NAME,
-            opened,
-            parents,
-            shards,
-            counts={"persons": len(rows), "rejected": len(rejected), "preferences": types.total(), **types},
-            sample=(
-                {
-                    "person_id": r.person_id,
-                    "seed": r.seed_persona,
-                    "preferences": "; ".join(p.text for p in r.preferences),
-                }
-                for r in rows
-            ),
-            outcomes=check(rows, rejected),
-            cost=asdict(author.usage),
+        author = endpoint.open()
+
+        def make(shard: Shard) -> Made[Persona]:
+            seeds = shard.read("persona_seeds", PersonaSeed)
+            planned = [seed.person_id for seed in seeds]
+            if data.released:
+                rows, rejected = released_personas(data.released, planned)
+            else:
+                rows, rejected = write_personas(seeds, data.personas, author, data.seed, shard.tell("personas", author))
+            return Made(rows, planned, rejected)
+
+        made_by = {"author": author.model, "seed": str(data.seed)}
+        return run_shards(
+            context, NAME, Persona, version, store.open(), config, make, Persons(), endpoints=[author], made_by=made_by
         )
 
     return [personas]
 
 
-def check(rows: list[Persona], rejected: list[tuple[str, str]]) -> list[Outcome]:
-    """The stage's checks."""
-    broken = [f"{row.person_id}: {problem}" for row in rows if (problem := _incomplete(row))]
-    twice = [
-        f"{row.person_id} holds {text!r} {count} times"
-        for row in rows
-        for text, count in Counter((p.topic.casefold(), p.text.casefold()) for p in row.preferences).items()
-        if count > 1
-    ]
-    return [
-        none_of("whole_persons", broken, persons=len(rows)),
-        none_of("no_duplicate_preferences", twice, persons=len(rows)),
-        few_rejected(len(rows), rejected),
-    ]
+class Persons(Survey[Persona]):
+    """What is counted and checked about persons."""
+
+    checks = ("whole_persons", "no_duplicate_preferences")
+
+    def id_of(self, row: Persona) -> str:
+        return row.person_id
+
+    def see(self, made: Made[Persona]) -> None:
+        for row in made.rows:
+            self.counts.update(preference.pref_type for preference in row.preferences)
+            self.counts["preferences"] += len(row.preferences)
+            held = Counter((p.topic.casefold(), p.text.casefold()) for p in row.preferences)
+            twice = [f"{row.person_id} holds {text!r} {n} times" for (_, text), n in held.items() if n > 1]
+            self.note("no_duplicate_preferences", twice)
+            if problem := incomplete(row):
+                self.note("whole_persons", [f"{row.person_id}: {problem}"])
+
+    def show(self, row: Persona) -> dict[str, Any]:
+        preferences = "; ".join(preference.text for preference in row.preferences)
+        return {"person_id": row.person_id, "seed": row.seed_persona, "preferences": preferences}
+
+    def outcomes(self) -> list[Outcome]:
+        return [*super().outcomes(), self.few_rejected()]
 
 
-def _incomplete(row: Persona) -> str:
+def incomplete(row: Persona) -> str:
+    """What a person lacks; empty when it is whole."""
     ids = [preference.preference_id for preference in row.preferences]
     if not ids:
         return "no preferences"

@@ -1,19 +1,19 @@
 """`questions`: one for each thing that is true of a person in the end, each with a measured certificate."""
 
-from collections import Counter
-from dataclasses import asdict
+from typing import Any
 
 import dagster as dg
 
-from assets.checks import Outcome, none_of
-from assets.common import ShardResult, clear_errors, code_version, producer, sharded_result, stage_asset, tell
-from assets.parents import Guard, resolve
+from assets.checks import Outcome
+from assets.common import code_version, stage_asset
+from assets.parents import Guard
+from assets.shards import Made, Shard, Survey, run_shards
 from personamem_pipeline.presets import DataConfig
 from personamem_pipeline.questions.certify import INSTRUCTIONS as READER
 from personamem_pipeline.questions.certify import certify
-from personamem_pipeline.questions.gather import whole_evidence
+from personamem_pipeline.questions.released_records import released_questions
 from personamem_pipeline.questions.write import INSTRUCTIONS as AUTHOR
-from personamem_pipeline.questions.write import write_questions
+from personamem_pipeline.questions.write import plan_questions, write_questions
 from personamem_pipeline.records import History, Persona, Question
 from resources.endpoint import EndpointResource
 from resources.store import StoreResource
@@ -22,9 +22,9 @@ NAME = "questions"
 LEAST_ADMITTED = 0.5
 
 
-def build(data: DataConfig, model: str) -> list[dg.AssetsDefinition]:
-    """The questions asset of a preset, written and certified by `model`."""
-    version = code_version("questions/1", data.seed, data.questions, model, AUTHOR, READER)
+def build(data: DataConfig, model: str, readers: tuple[str, ...]) -> list[dg.AssetsDefinition]:
+    """The questions asset of a preset, written by `model` and certified by `readers`."""
+    version = code_version("questions/2", data.seed, data.questions, data.released, model, readers, AUTHOR, READER)
 
     @stage_asset(
         NAME,
@@ -36,66 +36,67 @@ def build(data: DataConfig, model: str) -> list[dg.AssetsDefinition]:
     def questions(
         context: dg.AssetExecutionContext, config: Guard, store: StoreResource, endpoint: EndpointResource
     ) -> dg.MaterializeResult:
-        opened, author = store.open(), endpoint.open()
-        parents = resolve(context, NAME, opened, guard=config, shards=context.partition_keys)
-        rows: list[Question] = []
-        histories: list[History] = []
-        rejected: list[tuple[str, str]] = []
-        shards = []
-        with clear_errors():
-            for shard in context.partition_keys:
-                personas = opened.read_rows("personas", parents[f"personas/{shard}"].version, Persona)
-                read = opened.read_rows("histories", parents[f"histories/{shard}"].version, History)
-                written, refused = write_questions(
-                    personas, read, author, data.seed, tell(context, "questions " + shard)
-                )
-                certified = certify(
-                    written, read, data.questions, author, data.seed, tell(context, "certificates " + shard)
-                )
-                made = producer(NAME, version, author=author.model, reader=author.model, seed=str(data.seed))
-                manifest = opened.write_rows(NAME, Question, certified, parents=parents.versions(shard), producer=made)
-                shards.append(ShardResult(shard, manifest, len(certified)))
-                rows += certified
-                histories += read
-                rejected += refused
-        reasons = Counter(reason.partition(":")[0] for row in rows for reason in row.certificate.reasons)
-        admitted = sum(row.certificate.admitted for row in rows)
-        return sharded_result(
-            context,
-            NAME,
-            opened,
-            parents,
-            shards,
-            counts={
-                "questions": len(rows),
-                "admitted": admitted,
-                "not_written": len(rejected),
-                **{f"refused_{name}": count for name, count in reasons.items()},
-                **Counter(row.pref_type for row in rows if row.certificate.admitted),
-            },
-            sample=(
-                {"question_id": r.question_id, "type": r.pref_type, "query": r.user_query, "right": r.correct_answer}
-                for r in rows
-            ),
-            outcomes=check(rows, histories),
-            cost=asdict(author.usage),
+        author, second = endpoint.open(), endpoint.open_second_reader()
+        endpoints = [author, second] if second else [author]
+
+        def make(shard: Shard) -> Made[Question]:
+            persons, histories = shard.read("personas", Persona), shard.read("histories", History)
+            if data.released:
+                rows, rejected = released_questions(data.released, [person.person_id for person in persons])
+                planned = [row.question_id for row in rows] + [item.row_id for item in rejected]
+                return Made(rows, planned, rejected, given=histories)
+            of = {history.person_id: history for history in histories}
+            planned = [plan.question_id for p in persons for plan in plan_questions(p, of[p.person_id])[0]]
+            planned += [item.row_id for p in persons for item in plan_questions(p, of[p.person_id])[1]]
+            tell = shard.tell("questions", author)
+            written, rejected = write_questions(persons, histories, author, data.seed, tell)
+            tell = shard.tell("certificates", author)
+            rows = certify(written, histories, data.questions, endpoints, data.seed, tell)
+            return Made(rows, planned, rejected, given=histories)
+
+        made_by = {"author": author.model, "readers": ", ".join(readers), "seed": str(data.seed)}
+        survey = Questions(may_lack_evidence=data.released is not None)
+        return run_shards(
+            context, NAME, Question, version, store.open(), config, make, survey, endpoints=endpoints, made_by=made_by
         )
 
     return [questions]
 
 
-def check(rows: list[Question], histories: list[History]) -> list[Outcome]:
-    """The stage's checks."""
-    uncertified = [
-        row.question_id
-        for row in rows
-        if not row.certificate.reader or row.certificate.admitted == bool(row.certificate.reasons)
-    ]
-    admitted = sum(row.certificate.admitted for row in rows)
-    share = admitted / len(rows) if rows else 0.0
-    evidence = whole_evidence(histories, rows)
-    return [
-        none_of("certificates_present", uncertified, questions=len(rows)),
-        Outcome("share_admitted", share >= LEAST_ADMITTED, {"share": share, "least": LEAST_ADMITTED}),
-        none_of("evidence_in_history", list(evidence.facts["questions_without_evidence"]), questions=len(rows)),
-    ]
+class Questions(Survey[Question]):
+    """What is counted and checked about questions; `given` are the histories."""
+
+    checks = ("certificates_present", "evidence_in_history")
+
+    def __init__(self, *, may_lack_evidence: bool) -> None:
+        super().__init__()
+        self.may_lack_evidence = may_lack_evidence
+
+    def id_of(self, row: Question) -> str:
+        return row.question_id
+
+    def see(self, made: Made[Question]) -> None:
+        turns = {history.person_id: {message.turn_id for message in history.messages} for history in made.given}
+        for row in made.rows:
+            certificate = row.certificate
+            self.counts["admitted"] += certificate.admitted
+            self.counts.update({f"refused_{reason.partition(':')[0]}" for reason in certificate.reasons})
+            self.counts.update([row.pref_type] if certificate.admitted else [])
+            if not certificate.readers or certificate.admitted == bool(certificate.reasons):
+                self.note("certificates_present", [row.question_id])
+            lacking = not row.evidence and not self.may_lack_evidence
+            if lacking or not set(row.evidence) <= turns[row.person_id]:
+                self.note("evidence_in_history", [row.question_id])
+
+    def show(self, row: Question) -> dict[str, Any]:
+        return {
+            "question_id": row.question_id,
+            "type": row.pref_type,
+            "query": row.user_query,
+            "right": row.correct_answer,
+        }
+
+    def outcomes(self) -> list[Outcome]:
+        share = self.counts["admitted"] / self.rows if self.rows else 0.0
+        facts = {"share": share, "least": LEAST_ADMITTED}
+        return [*super().outcomes(), Outcome("share_admitted", share >= LEAST_ADMITTED, facts)]

@@ -1,7 +1,9 @@
 """`persona_seeds`: who the persons are, one sentence each, dealt to the shards by their index."""
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -9,10 +11,13 @@ from assets.checks import Outcome, none_of
 from assets.common import ShardResult, clear_errors, code_version, producer, sharded_result, stage_asset
 from assets.parents import Parents
 from personamem_pipeline.lineage import shard_names
-from personamem_pipeline.personas.seeds import make_seeds
+from personamem_pipeline.personas.demographics import load_tables
+from personamem_pipeline.personas.seeds import draw_seeds
 from personamem_pipeline.presets import DataConfig
+from personamem_pipeline.questions.released_records import released_seeds, released_strays
 from personamem_pipeline.records import PersonaSeed
 from personamem_pipeline.seeds import digest
+from personamem_pipeline.settings import PROJECT
 from resources.store import StoreResource
 
 NAME = "persona_seeds"
@@ -20,37 +25,53 @@ NAME = "persona_seeds"
 
 def build(data: DataConfig) -> list[dg.AssetsDefinition]:
     """The seeds asset of a preset."""
-    version = code_version("seeds/1", data.seed, data.shards, data.seeds, _file_digest(data.seeds.file))
+    version = code_version("seeds/2", data.seed, data.shards, data.seeds, data.released, *_read(data))
 
     @stage_asset(
         NAME,
         version,
         {"parquet"},
-        "One sentence per person, from a PersonaHub file or sampled from built-in tables; split by person.",
+        "One sentence per person, from a PersonaHub file or demographic tables; split by person.",
         data,
     )
     def persona_seeds(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult:
         opened, names = store.open(), shard_names(data.shards)
         with clear_errors():
-            everybody = make_seeds(data.seeds, data.seed)
+            everybody, facts = _everybody(data)
+            strays = released_strays(data.released) if data.released else []
             shards = []
             for shard in context.partition_keys:
                 rows = everybody[names.index(shard) :: len(names)]
                 made = producer(NAME, version, seed=str(data.seed))
-                manifest = opened.write_rows(NAME, PersonaSeed, rows, parents={}, producer=made)
+                lost = (
+                    strays if shard == names[0] else []
+                )  # rows of nobody: they have no shard, so the first keeps them
+                manifest = opened.write_rows(NAME, PersonaSeed, rows, parents={}, producer=made, rejected=lost)
                 shards.append(ShardResult(shard, manifest, len(rows)))
+        splits = Counter(row.split for row in everybody)
+        reasons = Counter(row.reason.partition(":")[0] for row in strays)
         return sharded_result(
             context,
             NAME,
             opened,
             Parents([]),
             shards,
-            counts={f"{split}_persons": count for split, count in Counter(row.split for row in everybody).items()},
+            counts={**{f"{split}_persons": count for split, count in splits.items()}, **facts},
             sample=(row.model_dump() for row in everybody),
             outcomes=check(everybody),
+            reasons=reasons,
         )
 
     return [persona_seeds]
+
+
+def _everybody(data: DataConfig) -> tuple[list[PersonaSeed], Mapping[str, Any]]:
+    """All persons, and what the file they came from holds."""
+    if data.released:
+        return released_seeds(data.released), {}
+    assert data.seeds is not None  # DataConfig: what is not released is written, for these seeds
+    drawn = draw_seeds(data.seeds, data.seed)
+    return drawn.rows, {"file_sentences": drawn.lines, "file_duplicates": drawn.duplicates}
 
 
 def check(everybody: list[PersonaSeed]) -> list[Outcome]:
@@ -64,6 +85,11 @@ def check(everybody: list[PersonaSeed]) -> list[Outcome]:
     ]
 
 
-def _file_digest(file: str | None) -> str:
-    path = Path(file) if file else None
-    return digest(path.read_bytes()) if path and path.is_file() else ""
+def _read(data: DataConfig) -> list[str]:
+    """Digests of the files that the seeds come from; a file that cannot be read is told when the asset is made."""
+    paths = [Path(data.seeds.file)] if data.seeds and data.seeds.file else []
+    if data.released:
+        root = PROJECT / data.released.root
+        paths += [root / name for name in (*data.released.training, data.released.benchmark)]
+    tables = [load_tables(data.seeds.tables).model_dump_json()] if data.seeds else []
+    return [*tables, *(digest(path.read_bytes()) for path in paths if path.is_file())]

@@ -1,4 +1,4 @@
-"""Records to Arrow and back.
+"""Records to Arrow and Parquet, and back.
 
 The Arrow schema is derived from the record's type rather than from the rows, so that a shard whose optional column is
 empty has the same schema as its neighbours. Free-form dicts are stored as JSON text.
@@ -8,12 +8,21 @@ from __future__ import annotations
 
 import json
 import types
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from pydantic import BaseModel
 
 RecordT = TypeVar("RecordT", bound=BaseModel)
+ItemT = TypeVar("ItemT")
+BATCH = 256
+"""Rows that are records at a time when a file is written."""
+GROUP_BYTES = 1 << 20
+"""Bytes of a row group, which is what a reader decodes at once: long histories come in groups of a few."""
 _SCALARS = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
 
@@ -30,6 +39,29 @@ def to_arrow(row: BaseModel) -> dict[str, Any]:
 def from_arrow(record: type[RecordT], row: dict[str, Any]) -> RecordT:
     """The record of one row of `Table.to_pylist()`; validates every field."""
     return record.model_validate(_restore(record, row))
+
+
+def write_parquet(path: Path, record: type[RecordT], rows: Iterable[RecordT]) -> None:
+    """Write rows of one record type, in row groups of at most `BATCH` rows and about `GROUP_BYTES`."""
+    schema = arrow_schema(record)
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for group in batched(rows, BATCH):
+            table = pa.Table.from_pylist([to_arrow(row) for row in group], schema=schema)
+            writer.write_table(table, row_group_size=max(1, GROUP_BYTES * table.num_rows // max(1, table.nbytes)))
+
+
+def stream_parquet(path: Path, record: type[RecordT]) -> Iterator[RecordT]:
+    """The rows of a Parquet file, a row group of them in memory at a time."""
+    with pq.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            yield from (from_arrow(record, row) for row in file.read_row_group(group).to_pylist())
+
+
+def batched(items: Iterable[ItemT], size: int) -> Iterator[list[ItemT]]:
+    """Lists of up to `size` items (itertools.batched is Python 3.12's)."""
+    waiting = iter(items)
+    while group := list(islice(waiting, size)):
+        yield group
 
 
 def _fields(record: type[BaseModel]) -> list[pa.Field]:

@@ -1,6 +1,9 @@
 """What people do outside Dagster.
 
     personamem read HISTORY.json --model demo --query "What could I drink?"
+    personamem view benchmark --out benchmark.html
+    personamem export benchmark --to DIRECTORY
+    personamem released check TABLE.csv --root DIRECTORY
     personamem presets [NAME or FILE.yaml]
 
 Bad input is one message on stderr and exit code 2. Slow libraries are imported only after everything that a person may
@@ -18,6 +21,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from personamem_pipeline.cli_data import add_commands
 from personamem_pipeline.errors import UserError
 
 if TYPE_CHECKING:
@@ -66,6 +70,8 @@ def _parser() -> argparse.ArgumentParser:
         read.add_argument(f"--{name}", type=_positive, metavar="N", help=text)
     read.add_argument("--keep-profile", action="store_true", help="also read the system message with the profile")
     read.add_argument("--json", action="store_true", help="one JSON object a line instead of text")
+
+    add_commands(commands)
 
     presets = commands.add_parser("presets", help="list the presets, or check one")
     presets.set_defaults(run=_presets)
@@ -183,9 +189,14 @@ def _presets(arguments: argparse.Namespace) -> None:
     names = [arguments.name] if arguments.name else sorted(path.stem for path in PRESETS.glob("*.yaml"))
     for name in names:
         preset = load_preset(name)
+        seeds = preset.data.seeds
+        persons = (
+            f"{seeds.training_persons} persons to train on, {seeds.benchmark_persons} to test"
+            if seeds
+            else "released files"
+        )
         print(
-            f"{preset.name}: {preset.data.seeds.training_persons} persons to train on, "
-            f"{preset.data.seeds.benchmark_persons} to test; {preset.base.path}; "
+            f"{preset.name}: {persons}; {preset.base.path}; "
             f"SFT {preset.sft.steps} steps, GRPO {preset.grpo.steps} x {preset.grpo.prompts_per_step} questions "
             f"x {preset.grpo.rollouts} rollouts; {preset.digest[:12]}"
         )

@@ -34,7 +34,7 @@ def build_defs(settings: Settings, *, resources: Mapping[str, Any] | None = None
     preset = load_preset(settings.preset, seed=settings.seed)
     job = dg.define_asset_job(NIGHTLY, selection=["benchmark_report"], tags={"stage": "evaluation"})
     return dg.Definitions(
-        assets=build_assets(preset, settings.llm_model),
+        assets=build_assets(preset, settings),
         resources={**default_resources(settings), **(resources or {})},
         jobs=[job],
         schedules=[_schedule(job, NIGHTLY, always=False), _schedule(job, f"{NIGHTLY}_always", always=True)],
@@ -44,15 +44,18 @@ def build_defs(settings: Settings, *, resources: Mapping[str, Any] | None = None
     )
 
 
-def build_assets(preset: Preset, model: str, commands: Mapping[str, str] = COMMANDS) -> list[dg.AssetsDefinition]:
-    """All assets of a preset, parents first. `model` writes the data and is part of their code versions; `commands`
-    are the modules that Compute runs."""
+def build_assets(
+    preset: Preset, settings: Settings, commands: Mapping[str, str] = COMMANDS
+) -> list[dg.AssetsDefinition]:
+    """All assets of a preset, parents first. The models that write and certify the data are part of their code versions;
+    `commands` are the modules that Compute runs."""
+    model = settings.llm_model
     return [
         *seeds.build(preset.data),
         *personas.build(preset.data, model),
         *conversations.build(preset.data, model),
         *histories.build(preset.data),
-        *questions.build(preset.data, model),
+        *questions.build(preset.data, model, settings.readers),
         *datasets.build(preset.data),
         *checkpoints.build(preset, model, commands),
         *report.build(preset, model, commands),
@@ -63,7 +66,7 @@ def default_resources(settings: Settings) -> dict[str, Any]:
     """How a machine with these settings reaches the world."""
     return {
         "store": StoreResource(root=str(settings.store)),
-        "endpoint": EndpointResource(base_url=settings.llm_base_url, model=settings.llm_model),
+        "endpoint": EndpointResource.configured(settings),
         "compute": LocalProcess(),
         "tracking": Tracking(uri=settings.mlflow_uri),
     }

@@ -35,7 +35,7 @@ from personamem_pipeline.definitions import build_defs
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.lineage import GRAPH, shard_names
 from personamem_pipeline.presets import load_preset
-from personamem_pipeline.settings import PROJECT, Settings, load_settings
+from personamem_pipeline.settings import PROJECT, Settings, load_settings, switch_cache_off
 from personamem_pipeline.store import Store
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -45,9 +45,12 @@ def main() -> int:
     """Build what is stale and print the table; the exit code is 1 when an asset failed."""
     parser = argparse.ArgumentParser(description="Build what is out of date, then show the benchmark's table.")
     parser.add_argument("--results", type=Path, help="also copy the report's results.json to this file")
+    parser.add_argument("--no-cache", action="store_true", help="ask models anew instead of reading the response cache")
     arguments = parser.parse_args()
     console = Console(file=os.fdopen(os.dup(sys.stdout.fileno()), "w"), highlight=False)
     try:
+        if arguments.no_cache:
+            switch_cache_off()
         settings = load_settings()
         os.environ.setdefault("DAGSTER_HOME", str(PROJECT / ".dagster_home"))
         shards = shard_names(load_preset(settings.preset, seed=settings.seed).data.shards)

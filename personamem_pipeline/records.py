@@ -50,7 +50,14 @@ Who = Literal["self", "others"]
 Wording = Literal["seen", "unseen"]
 """`unseen`: the evidence uses words that occur in no training row; reports show these questions apart."""
 
-Event = Literal["reveals", "updates", "forgets", "small_talk"]
+Event = Literal["reveals", "updates", "forgets", "small_talk", "padding"]
+"""`padding`: a dialogue from a pool that has nothing to do with the person, put in to reach a length."""
+
+DistractorKind = Literal[
+    "other", "stereotypical", "generic", "previous", "forgotten", "others", "leak", "wrong", "helpless"
+]
+"""What a wrong option does: serves another taste, a stereotype of the user's groups, nobody in particular, the superseded
+state, what was to be forgotten, somebody else's taste; for private data: leaks it, uses a wrong value, does not help."""
 
 
 class Record(BaseModel):
@@ -65,6 +72,8 @@ class PersonaSeed(Record):
     person_id: str
     split: Split
     persona: Annotated[str, Field(min_length=1)]
+    attributes: dict[str, str] = {}
+    """Demographics drawn from the tables (`personas.seeds`); where the sentence says otherwise, the sentence wins."""
 
 
 class Preference(Record):
@@ -87,9 +96,11 @@ class Persona(Record):
     person_id: str
     split: Split
     seed_persona: str
+    attributes: dict[str, str] = {}
+    """The seed's; what the balance of a dataset is measured by."""
     name: str
     profile: dict[str, str]
-    """Flat public profile; `speaking_style` is how the person talks to a chatbot."""
+    """Flat public profile, the fields of `personas.write.Profile`; `speaking_style` is how the person talks to a chatbot."""
     preferences: tuple[Preference, ...]
     author: str
     """Which model wrote the row, e.g. `simulator/1` or an endpoint's model name."""
@@ -109,12 +120,14 @@ class Session(Record):
     session_id: str
     person_id: str
     time: str
-    """ISO 8601 date; sessions of a history are in time order."""
+    """ISO 8601 date and time, e.g. `2025-03-01T18:40`; sessions of a history are in time order."""
     conversation_type: ConversationType
     event: Event
     preference: Preference | None
-    """What the session reveals, updates (the new one) or asks to forget; None for small talk."""
+    """What the session reveals, updates (the new one) or asks to forget; None for small talk and padding."""
     wording: Wording
+    repeat: int = 0
+    """Which asking this is of a knowledge query that comes back (PersonaMem-v2's `idx_repeat`); 0 is the first."""
     messages: tuple[Message, ...]
     evidence: tuple[str, ...]
     """The turn ids that carry the event; what a reader must see to know it."""
@@ -135,27 +148,51 @@ class History(Record):
     tokens: int
     """Tokens of all message contents, counted with `tokenizer`."""
     tokenizer: str
+    gpt4o_tokens: int = 0
+    """The same contents counted with gpt-4o's tokenizer (o200k_base), by which PersonaMem-v2 gives its lengths."""
+    padding_tokens: int = 0
+    """How many of `tokens` are padding."""
+    profile: str = ""
+    """The public profile as the system message that opens the chat; empty unless the preset asks for it."""
 
     @property
     def messages(self) -> tuple[Message, ...]:
-        return tuple(message for session in self.sessions for message in session.messages)
+        turns = tuple(message for session in self.sessions for message in session.messages)
+        if not self.profile:
+            return turns
+        return (Message(turn_id=f"{self.person_id}.profile", role="system", content=self.profile), *turns)
 
 
 class Certificate(Record):
-    """Measured evidence that a question tests memory. A question is admitted only when every bound holds."""
+    """Measured evidence that a question tests memory. A question is admitted only when every bound holds.
 
+    Accuracies are shares of option orders in which the reader picked the right option (chance is 0.25); a reader that
+    gave no usable answer counts as right where the bound is an upper one and as wrong where it is a lower one.
+    """
+
+    readers: tuple[str, ...]
+    """The models that read; the first also wrote the oracle's, the swapped and the single-turn answers."""
     blind_accuracy: float
-    """Share of option orders in which a reader with no history picks the right option (chance is 0.25)."""
+    """Without any history; the worst (highest) over the readers."""
+    blind_by_reader: tuple[float, ...]
+    """The same for each of `readers`."""
     oracle_accuracy: float
-    """Share of option orders in which a reader of the evidence turns alone picks the right option."""
+    """From the evidence turns alone."""
+    update_accuracy: float | None
+    """For updated rows: from the updating session's evidence alone, which must entail the change. None elsewhere."""
+    swapped_accuracy: float
+    """From other evidence: another person's; for a forgotten preference the same evidence without the request."""
     query_leak: bool
-    """The question or the evidence names the preference outright."""
-    length_rank: int
-    """0: the right option is the uniquely shortest; 3: the uniquely longest; 1: neither."""
-    reader: str
+    """The query gives the preference away: it names it, or a reader of the query alone could state it."""
+    implicitness: float
+    """Share of the turns that should only hint from which a reader could not quote the preference; 1 when there are none."""
+    longest_guess: float
+    """What picking the longest option (characters) scores: 1 over the number of ties when the right one is among them."""
+    shortest_guess: float
+    """What picking the shortest option scores."""
     admitted: bool
     reasons: tuple[str, ...]
-    """Why it was refused; empty when admitted."""
+    """Why it was refused, each `code: explanation`; empty when admitted."""
 
 
 class Question(Record):
@@ -168,6 +205,8 @@ class Question(Record):
     user_query: str
     correct_answer: str
     incorrect_answers: tuple[str, str, str]
+    incorrect_kinds: tuple[DistractorKind, DistractorKind, DistractorKind]
+    """What each of `incorrect_answers` does."""
     topic: str
     preference: str
     preference_id: str
@@ -179,6 +218,7 @@ class Question(Record):
     conversation_scenario: ConversationType
     wording: Wording
     evidence: tuple[str, ...]
+    """The turns of all sessions that the answer rests on, in time order."""
     author: str
     certificate: Certificate
 
@@ -187,3 +227,14 @@ class Question(Record):
         """The four options in storage order, the right one first. Readers must shuffle them (`questions.options`)."""
         first, second, third = self.incorrect_answers
         return (self.correct_answer, first, second, third)
+
+
+class Rejection(Record):
+    """A row that was planned or written and did not pass: rows in = rows out + rejections."""
+
+    row_id: str
+    person_id: str
+    reason: str
+    """`code: explanation`; the funnel counts the codes."""
+    content: str = ""
+    """What came back instead, cut to 2,000 characters; empty when nothing did."""

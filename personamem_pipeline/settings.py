@@ -7,7 +7,9 @@ preset (`presets/`). Secrets are `SecretStr`: they are never printed, stored or 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Literal, TypedDict, TypeVar, cast
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, SecretStr
@@ -15,6 +17,26 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 from personamem_pipeline.errors import UserError
 
 PROJECT = Path(__file__).resolve().parent.parent
+GUESSER = "guesser/1"
+"""The second reader that the simulator serves in this process."""
+Structured = Literal["auto", "json_schema", "json_object", "text"]
+NumberT = TypeVar("NumberT", int, float)
+
+
+class EndpointOptions(TypedDict, total=False):
+    """How a model endpoint is used: what `Endpoint` and `EndpointResource` take beside its address, model and key."""
+
+    concurrency: int | None
+    timeout: float
+    max_tokens: int
+    structured: Structured
+    cache: str | None
+    price_input: float | None
+    price_output: float | None
+    budget_tokens: int | None
+    budget_dollars: float | None
+    batch: bool
+    batch_poll_seconds: float
 
 
 class Settings(BaseModel):
@@ -32,34 +54,138 @@ class Settings(BaseModel):
     mlflow_uri: str
     seed: int | None
     """Overrides the preset's seed of the training stages; None keeps the preset's."""
+    llm_concurrency: int | None = None
+    """Most requests in flight; None: 64, and 16 for the simulator in this process."""
+    llm_timeout: float = 600.0
+    """Seconds for one request."""
+    llm_max_tokens: int = 8192
+    """Of one reply; what is longer is cut off and asked for again once, more briefly."""
+    llm_structured: Structured = "auto"
+    """How JSON is asked for; auto: by schema, and more weakly when the server takes none."""
+    llm_cache: bool = True
+    """Whether answers are kept under `home` and used again."""
+    llm_price_input: float | None = None
+    llm_price_output: float | None = None
+    """Dollars per million tokens, for the cost; None: unknown. OpenAI bills batches at half its prices."""
+    llm_budget_tokens: int | None = None
+    llm_budget_dollars: float | None = None
+    """A run stops cleanly before it would spend more."""
+    llm_batch: bool = False
+    """Whether requests go through the Batch API: slower and cheaper."""
+    llm_batch_poll_seconds: float = 30.0
+    reader_base_url: str | None = None
+    """A second model that certificates are measured with; None: the author's address."""
+    reader_model: str | None = None
+    """None: there is none, or the simulator's guesser where the author is the simulator in this process."""
+    reader_api_key: SecretStr | None = None
+    reader_price_input: float | None = None
+    reader_price_output: float | None = None
 
     @property
     def store(self) -> Path:
         return self.home / "store"
 
+    @property
+    def response_cache(self) -> Path | None:
+        """The file of the response cache; None when it is off."""
+        return self.home / "cache" / "llm.sqlite" if self.llm_cache else None
+
+    @property
+    def llm_options(self) -> EndpointOptions:
+        """How the author's endpoint is used: `Endpoint(settings.llm_base_url, ..., **settings.llm_options)`."""
+        return {
+            "concurrency": self.llm_concurrency,
+            "timeout": self.llm_timeout,
+            "max_tokens": self.llm_max_tokens,
+            "structured": self.llm_structured,
+            "cache": str(self.response_cache) if self.response_cache else None,
+            "price_input": self.llm_price_input,
+            "price_output": self.llm_price_output,
+            "budget_tokens": self.llm_budget_tokens,
+            "budget_dollars": self.llm_budget_dollars,
+            "batch": self.llm_batch,
+            "batch_poll_seconds": self.llm_batch_poll_seconds,
+        }
+
+    @property
+    def readers(self) -> tuple[str, ...]:
+        """The models that certificates are measured with: the author, and the second reader if there is one."""
+        second = self.reader_model or (None if self.llm_base_url else GUESSER)
+        return (self.llm_model, second) if second else (self.llm_model,)
+
 
 def load_settings() -> Settings:
-    """Settings from `PERSONAMEM_*` variables, with defaults that need nothing set."""
+    """Settings from `PERSONAMEM_*` variables, with defaults that need nothing set. Raises `UserError` for a value that
+    is none."""
     home = Path(os.environ.get("PERSONAMEM_HOME", PROJECT / ".personamem")).absolute()
     base_url = os.environ.get("PERSONAMEM_LLM_BASE_URL") or None
-    # OpenAI's own variable is a key for OpenAI and goes to no other host.
-    openai = urlsplit(base_url or "").hostname == "api.openai.com"
-    key = os.environ.get("PERSONAMEM_LLM_API_KEY") or (os.environ.get("OPENAI_API_KEY") if openai else None)
-    seed = os.environ.get("PERSONAMEM_SEED")
+    reader_url = os.environ.get("PERSONAMEM_READER_BASE_URL") or None
+    reader_model = os.environ.get("PERSONAMEM_READER_MODEL") or None
+    if reader_url and not reader_model:
+        problem = "a second reader has an address and no model"
+        raise UserError(problem, where="PERSONAMEM_READER_BASE_URL", remedy="export PERSONAMEM_READER_MODEL=...")
+    key = _key("PERSONAMEM_LLM_API_KEY", base_url)
     return Settings(
         home=home,
         preset=os.environ.get("PERSONAMEM_PRESET", "demo"),
         llm_base_url=base_url,
         llm_model=os.environ.get("PERSONAMEM_LLM_MODEL", "simulator/1"),
-        llm_api_key=SecretStr(key) if key else None,
+        llm_api_key=key,
         mlflow_uri=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home / 'mlflow.db'}",
-        seed=_whole(seed, "PERSONAMEM_SEED") if seed else None,
+        seed=_number("PERSONAMEM_SEED", int, lowest=None),
+        llm_concurrency=_number("PERSONAMEM_LLM_CONCURRENCY", int, lowest=1),
+        llm_timeout=_number("PERSONAMEM_LLM_TIMEOUT", float, lowest=1) or 600.0,
+        llm_max_tokens=_number("PERSONAMEM_LLM_MAX_TOKENS", int, lowest=1) or 8192,
+        llm_structured=cast(
+            Structured, _one_of("PERSONAMEM_LLM_STRUCTURED", ("auto", "json_schema", "json_object", "text"))
+        ),
+        llm_cache=_one_of("PERSONAMEM_LLM_CACHE", ("on", "off")) == "on",
+        llm_price_input=_number("PERSONAMEM_LLM_PRICE_INPUT", float),
+        llm_price_output=_number("PERSONAMEM_LLM_PRICE_OUTPUT", float),
+        llm_budget_tokens=_number("PERSONAMEM_LLM_BUDGET_TOKENS", int),
+        llm_budget_dollars=_number("PERSONAMEM_LLM_BUDGET_DOLLARS", float),
+        llm_batch=_one_of("PERSONAMEM_LLM_BATCH", ("off", "on")) == "on",
+        llm_batch_poll_seconds=_number("PERSONAMEM_LLM_BATCH_POLL_SECONDS", float, lowest=0.01) or 30.0,
+        reader_base_url=reader_url or (base_url if reader_model else None),
+        reader_model=reader_model,
+        reader_api_key=_key("PERSONAMEM_READER_API_KEY", reader_url) or (key if not reader_url else None),
+        reader_price_input=_number("PERSONAMEM_READER_PRICE_INPUT", float),
+        reader_price_output=_number("PERSONAMEM_READER_PRICE_OUTPUT", float),
     )
 
 
-def _whole(text: str, variable: str) -> int:
+def switch_cache_off() -> None:
+    """For this process and the stages it starts, which read their settings themselves."""
+    os.environ["PERSONAMEM_LLM_CACHE"] = "off"
+
+
+def _key(variable: str, base_url: str | None) -> SecretStr | None:
+    """A key from its variable. OpenAI's own variable is a key for OpenAI and goes to no other host."""
+    openai = urlsplit(base_url or "").hostname == "api.openai.com"
+    text = os.environ.get(variable) or (os.environ.get("OPENAI_API_KEY") if openai else None)
+    return SecretStr(text) if text else None
+
+
+def _number(variable: str, kind: Callable[[str], NumberT], lowest: float | None = 0) -> NumberT | None:
+    """A number, or None where the variable is not set."""
+    text = os.environ.get(variable)
+    if not text:
+        return None
+    whole = kind is int
     try:
-        return int(text)
+        number = kind(text)
     except ValueError:
-        problem = f"{text!r} is not a whole number"
+        problem = f"{text!r} is {'not a whole number' if whole else 'no number'}"
         raise UserError(problem, where=variable, remedy=f"unset it, or export {variable}=1") from None
+    if not abs(number) < float("inf") or (lowest is not None and number < lowest):
+        expected = f"a number from {lowest:g}" if lowest is not None else "a finite number"
+        raise UserError(f"{text!r} is out of range", where=variable, expected=expected, remedy="unset it, or change it")
+    return number
+
+
+def _one_of(variable: str, values: tuple[str, ...]) -> str:
+    """One of the values; the first where the variable is not set."""
+    text = os.environ.get(variable) or values[0]
+    if text not in values:
+        raise UserError(f"{text!r} is none of its values", where=variable, expected=" or ".join(values))
+    return text

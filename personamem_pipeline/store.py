@@ -2,7 +2,7 @@
 
 Two kinds of thing live here, both named by what is in them:
 
-- a *dataset*: Parquet shards of one record type plus `manifest.json`;
+- a *dataset*: the rows of one record type in a Parquet file, the rejected ones beside them, plus `manifest.json`;
 - a *directory* (a checkpoint, a report): any files plus `manifest.json`.
 
 The version of either is the SHA-256 of its manifest, which lists every file with its own SHA-256, the parents'
@@ -23,17 +23,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
-from personamem_pipeline.arrow import arrow_schema, from_arrow, to_arrow
+from personamem_pipeline.arrow import stream_parquet, write_parquet
 from personamem_pipeline.errors import IntegrityError, UserError
+from personamem_pipeline.records import Rejection
 from personamem_pipeline.seeds import digest
 
 RecordT = TypeVar("RecordT", bound=BaseModel)
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
+ROWS = "rows.parquet"
+REJECTED = "rejected.parquet"
+"""Rows that did not pass, with their reasons; in every dataset that an author wrote."""
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -65,7 +68,7 @@ class Manifest(BaseModel):
 
     @property
     def rows(self) -> int:
-        return sum(entry.rows or 0 for entry in self.files)
+        return sum(entry.rows or 0 for entry in self.files if entry.path != REJECTED)
 
 
 def sha256_file(path: Path) -> str:
@@ -144,12 +147,15 @@ class Store:
         *,
         parents: Mapping[str, str],
         producer: Mapping[str, str],
+        rejected: Sequence[Rejection] | None = None,
     ) -> Manifest:
-        """Write one Parquet shard of `record` rows and return its manifest. The same rows give the same version."""
+        """Write `record` rows, and what was rejected on the way, and return the manifest. The same rows give the same
+        version."""
         with tempfile.TemporaryDirectory(prefix=".rows-", dir=self._made(self.root)) as directory:
-            table = pa.Table.from_pylist([to_arrow(row) for row in rows], schema=arrow_schema(record))
             with full_disk_told(self.root):
-                pq.write_table(table, Path(directory) / "rows.parquet", compression="zstd")
+                write_parquet(Path(directory) / ROWS, record, rows)
+                if rejected is not None:
+                    write_parquet(Path(directory) / REJECTED, Rejection, rejected)
             return self.put_directory(kind, Path(directory), parents=parents, producer=producer)
 
     def put_directory(
@@ -188,8 +194,16 @@ class Store:
 
     def read_rows(self, kind: str, version: str, record: type[RecordT]) -> list[RecordT]:
         """All rows of a dataset, after its digests were recomputed."""
-        directory = self.verified(kind, version)
-        return [row for entry in self.manifest(kind, version).files for row in _read_shard(directory, entry, record)]
+        return list(self.stream_rows(kind, version, record))
+
+    def stream_rows(self, kind: str, version: str, record: type[RecordT]) -> Iterator[RecordT]:
+        """The same rows, a few of them in memory at a time."""
+        return stream_parquet(self.verified(kind, version) / ROWS, record)
+
+    def read_rejected(self, kind: str, version: str) -> list[Rejection]:
+        """What was rejected when a dataset was made; empty for one whose stage rejects nothing."""
+        path = self.verified(kind, version) / REJECTED
+        return list(stream_parquet(path, Rejection)) if path.is_file() else []
 
     @staticmethod
     def _made(path: Path) -> Path:
@@ -202,13 +216,6 @@ def _entry(source: Path, path: Path) -> FileEntry:
     return FileEntry(
         path=path.relative_to(source).as_posix(), sha256=sha256_file(path), bytes=path.stat().st_size, rows=rows
     )
-
-
-def _read_shard(directory: Path, entry: FileEntry, record: type[RecordT]) -> Sequence[RecordT]:
-    if entry.rows is None:
-        return []
-    table = pq.read_table(directory / entry.path)
-    return [from_arrow(record, row) for row in table.to_pylist()]
 
 
 def read_manifest(directory: Path, *, expected_version: str | None = None) -> Manifest:

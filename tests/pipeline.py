@@ -26,10 +26,13 @@ DATA = ["persona_seeds", "personas", "conversations", "histories", "questions", 
 
 
 def small_preset(**data: Any) -> Preset:
-    """The demo preset with two shards and two dozen persons."""
+    """The demo preset with two shards, two dozen persons, and bounds that so few rows can keep."""
     preset = load_preset("demo")
     seeds = preset.data.seeds.model_copy(update={"training_persons": 16, "benchmark_persons": 10})
-    return preset.model_copy(update={"data": preset.data.model_copy(update={"shards": 2, "seeds": seeds, **data})})
+    wide = {"max_slice_blind": 1.0, "max_length_guess": 1.0, "max_type_shift": 1.0, "max_topic_share": 1.0}
+    questions = preset.data.questions.model_copy(update=wide)
+    own = {"shards": 2, "seeds": seeds, "questions": questions, **data}
+    return preset.model_copy(update={"data": preset.data.model_copy(update=own)})
 
 
 def settings_at(home: Path) -> Settings:
@@ -67,7 +70,7 @@ class Pipeline:
 
     def definitions(self, **resources: Any) -> dg.Definitions:
         return dg.Definitions(
-            assets=build_assets(self.preset, self.settings.llm_model, TINY),
+            assets=build_assets(self.preset, self.settings, TINY),
             resources={**default_resources(self.settings), **resources},
             executor=dg.in_process_executor,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from personamem_pipeline.conversations.histories import assemble, count_words
+from personamem_pipeline.conversations.histories import assemble_all
 from personamem_pipeline.conversations.sessions import write_sessions
 from personamem_pipeline.llm.client import Endpoint
 from personamem_pipeline.personas.seeds import make_seeds
@@ -50,10 +50,10 @@ def rooms(seed: int = 0) -> Rooms:
     endpoint = simulator()
     personas, no_personas = write_personas(make_seeds(SEEDS, seed), PERSONAS, endpoint, seed)
     sessions, no_sessions = write_sessions(personas, CONVERSATIONS, endpoint, seed)
-    histories = [assemble(persona, sessions, HISTORIES, count_words) for persona in personas]
+    histories = assemble_all(personas, sessions, HISTORIES)
     questions, no_questions = write_questions(personas, histories, endpoint, seed)
     assert len(no_personas) <= 1, no_personas
     assert not no_sessions, no_sessions
     assert not no_questions, no_questions
-    certified = certify(questions, histories, QUESTIONS, endpoint, seed)
+    certified = certify(questions, histories, QUESTIONS, [endpoint], seed)
     return Rooms(tuple(personas), tuple(sessions), tuple(histories), tuple(certified))

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.settings import load_settings
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("PERSONAMEM_") or name == "OPENAI_API_KEY":
+            monkeypatch.delenv(name)
 
 
 def test_a_seed_that_is_no_number_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -14,20 +25,98 @@ def test_a_seed_that_is_no_number_is_named(monkeypatch: pytest.MonkeyPatch) -> N
         load_settings()
     monkeypatch.setenv("PERSONAMEM_SEED", "3")
     assert load_settings().seed == 3
+    monkeypatch.setenv("PERSONAMEM_SEED", "-3")
+    assert load_settings().seed == -3
 
 
 def test_keys_are_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PERSONAMEM_LLM_API_KEY", "sk-very-secret")
+    monkeypatch.setenv("PERSONAMEM_READER_API_KEY", "sk-very-secret-too")
     settings = load_settings()
     assert "very-secret" not in repr(settings) + settings.model_dump_json()
     assert settings.llm_api_key is not None and settings.llm_api_key.get_secret_value() == "sk-very-secret"
+    assert settings.reader_api_key is not None
 
 
 @pytest.mark.parametrize(
     ("url", "sent"), [("https://api.openai.com/v1", True), ("https://models.example.org/v1", False), ("", False)]
 )
 def test_openais_key_goes_to_openai_only(url: str, sent: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PERSONAMEM_LLM_API_KEY", raising=False)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-mine")
     monkeypatch.setenv("PERSONAMEM_LLM_BASE_URL", url)
     assert (load_settings().llm_api_key is not None) == sent
+    monkeypatch.setenv("PERSONAMEM_LLM_BASE_URL", "https://api.openai.com/v1")
+    monkeypatch.setenv("PERSONAMEM_READER_BASE_URL", url or "http://localhost/v1")
+    monkeypatch.setenv("PERSONAMEM_READER_MODEL", "m")
+    assert (load_settings().reader_api_key is not None) == sent, "the author's key goes to no other address either"
+
+
+def test_without_anything_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PERSONAMEM_HOME", str(tmp_path))
+    settings = load_settings()
+    assert settings.response_cache == tmp_path / "cache" / "llm.sqlite"
+    assert settings.llm_structured == "auto"
+    assert settings.readers == ("simulator/1", "guesser/1")
+    assert settings.llm_options["batch"] is False
+    assert settings.llm_options["price_input"] is None
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "option", "value"),
+    [
+        ("CONCURRENCY", "12", "concurrency", 12),
+        ("TIMEOUT", "2.5", "timeout", 2.5),
+        ("MAX_TOKENS", "100", "max_tokens", 100),
+        ("STRUCTURED", "text", "structured", "text"),
+        ("CACHE", "off", "cache", None),
+        ("PRICE_INPUT", "0.15", "price_input", 0.15),
+        ("PRICE_OUTPUT", "0", "price_output", 0.0),
+        ("BUDGET_TOKENS", "1000000", "budget_tokens", 1_000_000),
+        ("BUDGET_DOLLARS", "5", "budget_dollars", 5.0),
+        ("BATCH", "on", "batch", True),
+        ("BATCH_POLL_SECONDS", "0.5", "batch_poll_seconds", 0.5),
+    ],
+)
+def test_every_variable_arrives(
+    variable: str, text: str, option: Any, value: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"PERSONAMEM_LLM_{variable}", text)
+    assert load_settings().llm_options[option] == value
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "says"),
+    [
+        ("CONCURRENCY", "0", "out of range"),
+        ("CONCURRENCY", "8.5", "not a whole number"),
+        ("MAX_TOKENS", "many", "not a whole number"),
+        ("PRICE_INPUT", "-1", "out of range"),
+        ("PRICE_INPUT", "$2", "no number"),
+        ("PRICE_OUTPUT", "nan", "out of range"),
+        ("BUDGET_DOLLARS", "inf", "out of range"),
+        ("STRUCTURED", "yes", "none of its values"),
+        ("CACHE", "no", "none of its values"),
+        ("BATCH", "1", "none of its values"),
+    ],
+)
+def test_what_cannot_be_used_is_named(variable: str, text: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"PERSONAMEM_LLM_{variable}", text)
+    with pytest.raises(UserError, match=f"PERSONAMEM_LLM_{variable}: .*{says}"):
+        load_settings()
+
+
+def test_a_second_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERSONAMEM_LLM_BASE_URL", "http://one/v1")
+    monkeypatch.setenv("PERSONAMEM_LLM_MODEL", "author")
+    monkeypatch.setenv("PERSONAMEM_LLM_API_KEY", "key")
+    assert load_settings().readers == ("author",)
+    monkeypatch.setenv("PERSONAMEM_READER_MODEL", "second")
+    settings = load_settings()
+    assert settings.readers == ("author", "second")
+    assert settings.reader_base_url == "http://one/v1"
+    assert settings.reader_api_key == settings.llm_api_key, "the same address takes the same key"
+    monkeypatch.setenv("PERSONAMEM_READER_BASE_URL", "http://two/v1")
+    assert load_settings().reader_api_key is None
+    monkeypatch.delenv("PERSONAMEM_READER_MODEL")
+    with pytest.raises(UserError, match="PERSONAMEM_READER_BASE_URL: a second reader has an address and no model"):
+        load_settings()

@@ -1,7 +1,7 @@
 """Sessions: the texts of the planned conversations.
 
 The endpoint writes each conversation and flags the messages that carry the event. Those become the evidence that
-certificates and causal tests rest on, so a session whose event needs evidence and has none is rejected.
+certificates and causal tests rest on, so a session that is not what was planned is rejected with the reason.
 """
 
 from __future__ import annotations
@@ -11,26 +11,14 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from personamem_pipeline.conversations.instructions import INSTRUCTIONS, instructions
 from personamem_pipeline.conversations.plan import SessionPlan, plan_sessions
 from personamem_pipeline.errors import Refused
 from personamem_pipeline.llm.client import Endpoint, Prompt
 from personamem_pipeline.presets import ConversationsConfig
-from personamem_pipeline.records import Message, Persona, Session
+from personamem_pipeline.records import Message, Persona, Rejection, Session
 
-INSTRUCTIONS = """You write one conversation between a user and an assistant for a test of long-term memory in chatbots.
-The brief says who the user is, what kind of conversation it is (`conversation_type`) and what happens in it (`event`):
-- reveals: the user asks for something else entirely (to polish a mail, translate a text, give advice, ...); what they
-  write happens to carry the preference, through things they own, do or mention. Never name the preference, never ask
-  about it, never say "I like". A careful reader must be able to infer it. With who = others the text is somebody else's
-  and it must be clear that it belongs to that person, not to the user.
-- updates: as reveals, and a careful reader can also see that `previous` is over and `preference` took its place.
-- forgets: the user asks something, the assistant's answer openly uses the preference, then the user asks the assistant
-  to forget it. Here the preference is named.
-- small_talk: an exchange that gives nothing away about the user.
-With pref_type = sensitive_info the user states the private value in passing, as part of a request.
-With wording = unseen use rarer words than usual. `edition` is bookkeeping and changes nothing for you.
-Reply with a JSON object: messages, a list of {role, content, evidence}. It starts with the user. `evidence` is true for
-exactly those user messages without which the event cannot be known; all others, and all of small talk, are false."""
+__all__ = ["INSTRUCTIONS", "SessionReply", "WrittenMessage", "find_problem", "write_sessions"]
 
 
 class WrittenMessage(BaseModel):
@@ -53,36 +41,53 @@ def write_sessions(
     endpoint: Endpoint,
     seed: int,
     on_progress: Callable[[int, int], None] | None = None,
-) -> tuple[list[Session], list[tuple[str, str]]]:
-    """Sessions in the order of persons and time, and (session_id, reason) of those that could not be written."""
+) -> tuple[list[Session], list[Rejection]]:
+    """Sessions in the order of persons and time, and the planned ones that could not be written, with the reasons."""
     plans = [(persona, plan) for persona in personas for plan in plan_sessions(persona, config, seed)]
-    replies = endpoint.map([_prompt(persona, plan, seed) for persona, plan in plans], on_progress)
+    replies = endpoint.map([_prompt(persona, plan, config, seed) for persona, plan in plans], on_progress)
     sessions: list[Session] = []
-    rejected: list[tuple[str, str]] = []
+    rejections: list[Rejection] = []
     for (persona, plan), reply in zip(plans, replies, strict=True):
-        problem = str(reply.args[-1]) if isinstance(reply, Refused) else find_problem(reply, plan)
-        if problem:
-            rejected.append((plan.session_id, problem))
-        elif not isinstance(reply, Refused):
+        if isinstance(reply, Refused):
+            rejections.append(_rejection(plan, persona, str(reply.args[-1]), reply.content))
+        elif problem := find_problem(reply, plan):
+            rejections.append(_rejection(plan, persona, problem, reply.model_dump_json()))
+        else:
             sessions.append(_session(persona, plan, reply, endpoint.model))
-    return sessions, rejected
+    return sessions, rejections
 
 
 def find_problem(reply: SessionReply, plan: SessionPlan) -> str:
-    """Why a conversation is not what was planned; empty when it is."""
-    if reply.messages[0].role != "user" or all(message.role == "user" for message in reply.messages):
-        return "it is not a conversation that a user starts and an assistant answers"
+    """Why a conversation is not what was planned, as `code: explanation`; empty when it is."""
+    turns = [message.role for message in reply.messages]
+    if turns != ["user", "assistant"] * (len(turns) // 2):
+        return "roles: it is not a conversation in which user and assistant alternate, from the user to the assistant"
+    if turns.count("user") < plan.exchanges:
+        return f"exchanges: the user speaks {turns.count('user')} times, at least {plan.exchanges} were planned"
     flagged = [message for message in reply.messages if message.evidence]
     if plan.event == "small_talk":
-        return "small talk that gives something away" if flagged else ""
+        return "evidence: small talk that gives something away" if flagged else ""
     if not flagged:
-        return "no evidence: no message carries the event"
+        return "evidence: no message carries the event"
     if any(message.role != "user" for message in flagged):
-        return "evidence in an assistant message: only the user's own words count"
+        return "evidence: it is in an assistant message, but only the user's own words count"
+    return _stated(reply, flagged, plan)
+
+
+def _stated(reply: SessionReply, flagged: Sequence[WrittenMessage], plan: SessionPlan) -> str:
+    """What must be said literally is, and what must not be said is not."""
+    if plan.preference is None or plan.event == "forgets":
+        return ""
+    text = plan.preference.text.casefold()
+    if plan.preference.pref_type == "sensitive_info":
+        planted = any(text in message.content.casefold() for message in flagged)
+        return "" if planted else "planted: the private value is not in the evidence"
+    if any(text in message.content.casefold() for message in reply.messages):
+        return "named: the preference is named, but it must only be inferable"
     return ""
 
 
-def _prompt(persona: Persona, plan: SessionPlan, seed: int) -> Prompt[SessionReply]:
+def _prompt(persona: Persona, plan: SessionPlan, config: ConversationsConfig, seed: int) -> Prompt[SessionReply]:
     preference = plan.preference
     brief: dict[str, Any] = {
         "event": plan.event,
@@ -96,7 +101,14 @@ def _prompt(persona: Persona, plan: SessionPlan, seed: int) -> Prompt[SessionRep
         "edition": persona.split,
         "user": {"name": persona.name, **persona.profile},
     }
-    return Prompt("session", INSTRUCTIONS, brief, SessionReply, plan.session_id, seed)
+    # Only what the instructions speak of: a brief does not change with an option that it makes no use of.
+    if config.length == "long":
+        brief["length"] = config.length
+    if plan.exchanges > 1 and plan.event != "forgets":
+        brief["exchanges"] = plan.exchanges
+    if plan.aspect:
+        brief |= {"aspect": plan.aspect, "repeat": plan.repeat}
+    return Prompt("session", instructions(plan, config.length), brief, SessionReply, plan.session_id, seed)
 
 
 def _session(persona: Persona, plan: SessionPlan, reply: SessionReply, author: str) -> Session:
@@ -104,7 +116,7 @@ def _session(persona: Persona, plan: SessionPlan, reply: SessionReply, author: s
     return Session(
         session_id=plan.session_id, person_id=persona.person_id, time=plan.time,
         conversation_type=plan.conversation_type, event=plan.event,
-        preference=plan.preference, wording=plan.wording,
+        preference=plan.preference, wording=plan.wording, repeat=plan.repeat,
         messages=tuple(
             Message(turn_id=turn_id, role=message.role, content=message.content)
             for turn_id, message in zip(ids, reply.messages, strict=True)
@@ -112,3 +124,9 @@ def _session(persona: Persona, plan: SessionPlan, reply: SessionReply, author: s
         evidence=tuple(turn_id for turn_id, message in zip(ids, reply.messages, strict=True) if message.evidence),
         author=author,
     )  # fmt: skip
+
+
+def _rejection(plan: SessionPlan, persona: Persona, reason: str, content: str) -> Rejection:
+    return Rejection(
+        row_id=plan.session_id, person_id=persona.person_id, reason=reason, content=content[: Refused.CONTENT_LIMIT]
+    )

@@ -21,7 +21,7 @@ from personamem_pipeline.evaluation.statistics import Totals
 from personamem_pipeline.evaluation.systems import Run, last_memories
 from personamem_pipeline.records import History, Question
 
-FORMAT = 2
+FORMAT = 3
 TESTS = (
     ("grpo", "sft"),
     ("sft", "base"),
@@ -104,7 +104,6 @@ def totals_of(results: Results, system: str) -> Totals:
 def certificate_funnel(admitted: Sequence[Question], refused: Sequence[Question]) -> dict[str, Any]:
     """How many questions were written, which were refused and why, and what the admitted ones give away."""
     certificates = [question.certificate for question in admitted]
-    ranks = Counter(certificate.length_rank for certificate in certificates)
     count = max(1, len(certificates))
     return {
         "candidates": len(admitted) + len(refused),
@@ -113,9 +112,9 @@ def certificate_funnel(admitted: Sequence[Question], refused: Sequence[Question]
         "reasons": dict(sorted(Counter(r.partition(":")[0] for q in refused for r in q.certificate.reasons).items())),
         "blind_accuracy": sum(c.blind_accuracy for c in certificates) / count,
         "oracle_accuracy": sum(c.oracle_accuracy for c in certificates) / count,
-        "right_is_uniquely_longest": ranks[3] / count,
-        "right_is_uniquely_shortest": ranks[0] / count,
-        "readers": sorted({c.reader for c in certificates}),
+        "longest_guess": sum(c.longest_guess for c in certificates) / count,
+        "shortest_guess": sum(c.shortest_guess for c in certificates) / count,
+        "readers": sorted({reader for c in certificates for reader in c.readers}),
     }
 
 

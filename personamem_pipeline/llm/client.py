@@ -1,91 +1,97 @@
 """The model endpoint: structured prompts in, validated records out, through the real `openai` client.
 
-Here belongs everything about *asking*: connection, concurrency, retries, JSON schemas, validation, one repair, usage.
-What is asked, and what becomes of the answer, belongs to the rooms (personas, conversations, questions, evaluation).
+`Endpoint` is all that the rooms use. What is asked, and what becomes of the answer, belongs to them (personas,
+conversations, questions, evaluation); how it is asked is put together here from one file for each concern: `prompts`,
+`dialects`, `replies`, `cache`, `limits`, `sending`, `usage`, `batch`, `connection`; `progress` tells people about it.
 With `base_url=None` the built-in simulator answers in this process behind the same client: one code path for both.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from functools import cache
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from pathlib import Path
 
 from personamem_pipeline.errors import Refused, UserError
-from personamem_pipeline.seeds import stable_int
+from personamem_pipeline.llm.cache import ResponseCache, server_name
+from personamem_pipeline.llm.connection import Server
+from personamem_pipeline.llm.dialects import Dialect
+from personamem_pipeline.llm.limits import Gate, Window
+from personamem_pipeline.llm.prompts import Prompt, ReplyT
+from personamem_pipeline.llm.run import Learned, Run
+from personamem_pipeline.llm.sending import Sender, Stopped
+from personamem_pipeline.llm.usage import Budget, Prices, Usage
+from personamem_pipeline.settings import Structured
 
-if TYPE_CHECKING:  # openai takes a second to import and the code location must load quickly
-    from openai import AsyncOpenAI
-    from openai.types.chat import ChatCompletion
+__all__ = ["Endpoint", "Prompt", "Usage"]
 
-ReplyT = TypeVar("ReplyT", bound=BaseModel)
-SIMULATOR_URL = "http://simulator/v1"
-TIMEOUT_SECONDS = 180.0
-REPAIR = "Your reply does not fit the schema:\n{problem}\nReply again with the corrected JSON object only."
-
-
-@dataclass(frozen=True)
-class Prompt(Generic[ReplyT]):
-    """One request for one record.
-
-    `task` names the JSON schema; `brief` is what is given, and follows the line `Brief:` in the user message. `seed` is
-    the experiment's seed: the request's own is derived from it, the task and `key`, the id of the row it is for.
-    """
-
-    task: str
-    instructions: str
-    brief: Mapping[str, Any]
-    response: type[ReplyT]
-    key: str
-    seed: int = 0
-
-    @property
-    def messages(self) -> list[dict[str, str]]:
-        brief = json.dumps(self.brief, ensure_ascii=False)
-        return [
-            {"role": "system", "content": self.instructions},
-            {"role": "user", "content": f"Brief:\n{brief}"},
-        ]
-
-
-@dataclass
-class Usage:
-    """What an endpoint has been asked for since it was made. `calls` counts completed requests, repairs included."""
-
-    calls: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    refused: int = 0
+CONCURRENCY, CONCURRENCY_IN_PROCESS = 64, 16
 
 
 @dataclass
 class Endpoint:
-    """An OpenAI-compatible chat endpoint; `base_url=None` is the simulator in this process."""
+    """An OpenAI-compatible chat endpoint; `base_url=None` is the simulator in this process.
+
+    `usage` may be shared between endpoints; the budgets (tokens; dollars at `prices`) bound what it counts.
+    """
 
     base_url: str | None
     model: str
     api_key: str | None = field(repr=False)
-    concurrency: int = 16
-    max_retries: int = 3
+    concurrency: int | None = None
+    """Most requests in flight; None: 64, in process 16."""
+    max_retries: int = 8
+    """Of one request, with back-off; about a minute altogether."""
+    timeout: float = 600.0
+    """Seconds for one request."""
+    max_tokens: int = 8192
+    """Of one reply."""
+    structured: Structured = "auto"
+    cache: str | Path | None = None
+    """The response cache's file; None: no cache."""
+    price_input: float | None = None
+    price_output: float | None = None
+    """Dollars per million tokens."""
+    budget_tokens: int | None = None
+    budget_dollars: float | None = None
+    batch: bool = False
+    batch_poll_seconds: float = 30.0
+    variables: str = "PERSONAMEM_LLM"
+    """What the settings that describe this endpoint begin with: errors name them."""
     usage: Usage = field(default_factory=Usage)
+
+    def __post_init__(self) -> None:
+        self._server = Server(self.base_url, self.model, self.variables)
+        self._name = server_name(self.base_url) if self.cache else ""
+        self._learned = Learned(Dialect.starting(self.structured, self._server.is_openai))
+        self._window = Window(self.concurrency or (CONCURRENCY if self.base_url else CONCURRENCY_IN_PROCESS))
+        priced = self.price_input is not None and self.price_output is not None
+        self._prices = Prices(self.price_input or 0.0, self.price_output or 0.0) if priced else None
+        self._budget = Budget(self.budget_tokens, self.budget_dollars, self.variables)
+        self._budget.check(self._prices)
+        if self.batch and not self.cache:
+            problem = "the Batch API needs the response cache: that is where a batch is remembered and read into"
+            raise UserError(problem, where=f"{self.variables}_BATCH", remedy="switch the cache on, or the batch off")
 
     async def ask(self, prompt: Prompt[ReplyT]) -> ReplyT:
         """The validated reply. `Refused(key, reason)`: none for this row; `UserError`: the endpoint is at fault."""
-        async with self._connected() as client:
-            return await self._reply(client, prompt)
+        async with self._run() as run:
+            try:
+                return await run.reply(prompt)
+            except Stopped as stopped:
+                raise self._stopped(stopped, 0, 1) from None
 
     def map(
         self, prompts: Sequence[Prompt[ReplyT]], on_progress: Callable[[int, int], None] | None = None
     ) -> list[ReplyT | Refused]:
-        """Ask everything, at most `concurrency` at a time; replies in the order of `prompts`, a refusal in its place.
+        """Ask everything, as much at a time as the endpoint bears; replies in the order of `prompts`, a refusal in its
+        place.
 
-        `on_progress(done, all)` is called after each reply. The first `UserError` stops the rest.
+        `on_progress(done, all)` is called after each reply. A `UserError` stops the rest; when a budget or quota is
+        used up, what is in flight is waited for first. Every answer so far is in the cache then, and the same call
+        goes on from there.
         """
         return asyncio.run(self._map(prompts, on_progress)) if prompts else []
 
@@ -94,118 +100,76 @@ class Endpoint:
     ) -> list[ReplyT | Refused]:
         replies: dict[int, ReplyT | Refused] = {}
         waiting = iter(enumerate(prompts))  # shared by the workers: each takes the next one
+        stops: list[Stopped] = []
+        told = 0
 
-        async def work(client: AsyncOpenAI) -> None:
+        def tell(done: int) -> None:
+            nonlocal told
+            told = max(told, done)  # what a batch has answered is not told again
+            if on_progress:
+                on_progress(told, len(prompts))
+
+        async def work(run: Run) -> None:
             for index, prompt in waiting:
                 try:
-                    replies[index] = await self._reply(client, prompt)
+                    replies[index] = await run.reply(prompt)
                 except Refused as refused:
                     replies[index] = refused
-                if on_progress:
-                    on_progress(len(replies), len(prompts))
+                except Stopped as stopped:
+                    stops.append(stopped)
+                    return
+                tell(len(replies))
 
-        async with self._connected() as client:
+        async with self._run() as run:
+            if self.batch:
+                try:
+                    await run.batch(prompts, tell, self.batch_poll_seconds)
+                except Stopped as stopped:
+                    raise self._stopped(stopped, 0, len(prompts)) from None
             try:
                 async with asyncio.TaskGroup() as group:
-                    for _ in range(min(self.concurrency, len(prompts))):
-                        group.create_task(work(client))
+                    for _ in range(min(self._window.maximum, len(prompts))):
+                        group.create_task(work(run))
             except* UserError as errors:
                 # Every worker meets the same dead endpoint; one message is enough.
                 raise _first(errors) from None
+        if stops:
+            raise self._stopped(stops[0], len(replies), len(prompts))
         return [replies[index] for index in range(len(prompts))]
 
-    @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[AsyncOpenAI]:
-        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
-
-        http_client = None
-        if self.base_url is None:
-            from httpx2 import ASGITransport  # the HTTP library of openai 3
-
-            from personamem_pipeline.llm.simulator.app import app
-
-            http_client = DefaultAsyncHttpxClient(transport=ASGITransport(app))
-        async with AsyncOpenAI(
-            base_url=self.base_url or SIMULATOR_URL,
-            api_key=self.api_key or "none",
-            max_retries=self.max_retries,
-            timeout=TIMEOUT_SECONDS,
-            http_client=http_client,
-        ) as client:
-            yield client
-
-    async def _reply(self, client: AsyncOpenAI, prompt: Prompt[ReplyT]) -> ReplyT:
-        try:
-            return await self._valid_reply(client, prompt)
-        except Refused:
-            self.usage.refused += 1
-            raise
-
-    async def _valid_reply(self, client: AsyncOpenAI, prompt: Prompt[ReplyT]) -> ReplyT:
-        messages, problem = prompt.messages, ""
-        for _ in ("first", "repair"):
-            message = (await self._complete(client, prompt, messages)).choices[0].message
-            if message.refusal:
-                raise Refused(prompt.key, f"the model declined: {message.refusal}")
-            content = message.content or ""
-            try:
-                return prompt.response.model_validate_json(content)
-            except ValidationError as error:
-                problem = _problem(error)
-            repair = {"role": "user", "content": REPAIR.format(problem=problem)}
-            messages = [*messages, {"role": "assistant", "content": content}, repair]
-        raise Refused(prompt.key, f"invalid reply, after one repair too: {problem}")
-
-    async def _complete(
-        self, client: AsyncOpenAI, prompt: Prompt[ReplyT], messages: list[dict[str, str]]
-    ) -> ChatCompletion:
-        import openai
-        from openai.types.chat import ChatCompletion
-
-        body = {
-            "model": self.model,
-            "messages": messages,
-            "seed": stable_int(prompt.seed, prompt.task, prompt.key) % 2**31,  # some servers take 32 bits only
-            "response_format": _response_format(prompt.task, prompt.response),
-        }
-        try:
-            # `post` is what `chat.completions.create` ends in; skipping its walk over the typed parameters (the JSON
-            # schema above all) doubles the calls per second.
-            completion = await client.post("/chat/completions", body=body, cast_to=ChatCompletion)
-        except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-            raise Refused(prompt.key, f"the endpoint refused the request: {error.message}") from error
-        except openai.OpenAIError as error:
-            raise self._unusable(f"{type(error).__name__}: {error}") from error
-        if not isinstance(completion, ChatCompletion) or not getattr(completion, "choices", None):
-            raise self._unusable("it did not answer with a chat completion")
-        self.usage.calls += 1
-        if completion.usage:
-            self.usage.prompt_tokens += completion.usage.prompt_tokens
-            self.usage.completion_tokens += completion.usage.completion_tokens
-        return completion
-
-    def _unusable(self, problem: str) -> UserError:
+    def _stopped(self, stopped: Stopped, done: int, total: int) -> UserError:
+        usage = self.usage
+        spent = f"{usage.calls:,} calls and {usage.tokens:,} tokens"
+        spent += "" if usage.dollars is None else f" (${usage.dollars:,.4f})"
+        kept = "every answer is in the response cache: the same command then goes on from there"
         return UserError(
-            f"the model endpoint cannot be used: {problem}",
-            where=self.base_url or SIMULATOR_URL,
-            expected=f"an OpenAI-compatible chat endpoint that serves {self.model}",
-            remedy="check PERSONAMEM_LLM_BASE_URL, PERSONAMEM_LLM_MODEL and PERSONAMEM_LLM_API_KEY; "
-            "with PERSONAMEM_LLM_BASE_URL unset the built-in simulator answers",
+            f"{stopped.problem}; {done:,} of these {total:,} rows are answered, {spent} spent",
+            where=stopped.where,
+            remedy=f"{stopped.remedy}; {kept if self.cache else 'without the response cache a re-run starts anew'}",
         )
 
+    @asynccontextmanager
+    async def _run(self) -> AsyncIterator[Run]:
+        with ExitStack() as stack:
+            cache = stack.enter_context(ResponseCache.open(Path(self.cache))) if self.cache else None
+            async with self._server.connect(self.api_key, self.timeout) as client:
+                gate = Gate(self._window, asyncio.get_running_loop().time)
+                sender = Sender(
+                    self._server, client, gate, self.usage, self.max_retries, self.timeout, self._permit
+                )  # fmt: skip
+                bounded = self.budget_tokens is not None or self.budget_dollars is not None
+                yield Run(
+                    sender, self._learned, cache, self.max_tokens, self._prices, bounded, self._name
+                )  # fmt: skip
 
-@cache
-def _response_format(task: str, response: type[BaseModel]) -> dict[str, Any]:
-    from openai import pydantic_function_tool
-
-    # The public way to openai's strict form of a pydantic schema (every property required, nothing else allowed).
-    schema = pydantic_function_tool(response)["function"]["parameters"]
-    return {"type": "json_schema", "json_schema": {"name": task, "strict": True, "schema": schema}}
-
-
-def _problem(error: ValidationError) -> str:
-    lines = [f"{'.'.join(map(str, item['loc'])) or 'reply'}: {item['msg']}" for item in error.errors()[:5]]
-    return "\n".join(lines)
+    def _permit(self, body: bytes, in_flight: int) -> None:
+        bound = self._budget.exhausted(self.usage, in_flight, body, self._prices)
+        if bound:
+            raise Stopped(
+                f"the budget of {bound} does not allow the next request",
+                self._server.shown,
+                f"raise {self.variables}_BUDGET_TOKENS or {self.variables}_BUDGET_DOLLARS",
+            )
 
 
 def _first(errors: BaseExceptionGroup[UserError]) -> UserError:

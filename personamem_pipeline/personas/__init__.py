@@ -1,1 +1,1 @@
-"""See the design: one room of the pipeline."""
+"""Who the persons are (seeds, demographic tables), what each shall have (plan), writing them, and reviewing them."""

@@ -1,64 +1,65 @@
-"""Who the persons are: one sentence each, from a file in PersonaHub's format or sampled from the tables below.
+"""Who the persons are: one sentence each, drawn from a file in PersonaHub's format or made from demographic tables.
 
-The built-in tables use the words by which the simulator's world knows its groups (young, office, coast, ...), so that
-stereotypical and anti-stereotypical preferences exist for every sampled person. They describe nobody in particular.
+Beside the sentence a seed has attributes drawn from the tables (`demographics.py`). Where the tables made the sentence
+they say the same; beside a sentence from a file they are hints, and where the sentence says otherwise, the sentence wins.
 """
 
 from __future__ import annotations
 
+import heapq
 import json
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from random import Random
-from typing import TypeVar
 
 from personamem_pipeline.errors import UserError
+from personamem_pipeline.personas.demographics import Tables, load_tables
 from personamem_pipeline.presets import SeedsConfig
 from personamem_pipeline.records import PersonaSeed, Split
-from personamem_pipeline.seeds import rng
+from personamem_pipeline.seeds import rng, stable_int
 
-KeyT = TypeVar("KeyT")
+LINE_LIMIT = 64 * 1024
+"""Bytes of one line. A sentence has some hundred; a line far beyond that is not what it should be."""
 
-AGES = {"A young": 3, "A middle-aged": 3, "An older": 3}
-WORK = {"office worker": 3, "manual worker": 3, "creative worker": 2}
-WORK_OF_AGE = {"A young": {"student": 3}, "A middle-aged": {}, "An older": {"retired person": 4}}
-FAMILY = {"": 4, " and parent": 3, " and single parent": 1, " who is single": 2}
-PLACES = {"the city": 4, "the countryside": 3, "the coast": 2}
+
+@dataclass(frozen=True)
+class DrawnSeeds:
+    """The persons of an experiment, training first, and what the file they came from holds (0 when there is none)."""
+
+    rows: list[PersonaSeed]
+    lines: int = 0
+    """Sentences in the file."""
+    duplicates: int = 0
+    """How many of them had stood there before, whatever their case and spacing; each counts once in the draw."""
 
 
 def make_seeds(config: SeedsConfig, seed: int) -> list[PersonaSeed]:
-    """The persons of an experiment: from `config.file` if it names one, else sampled. Training first."""
-    return sample_seeds(config, seed) if config.file is None else read_seeds(Path(config.file), config, seed)
+    """The persons of `draw_seeds`."""
+    return draw_seeds(config, seed).rows
 
 
-def sample_seeds(config: SeedsConfig, seed: int) -> list[PersonaSeed]:
-    """Sentences such as `A young office worker and single parent from the city.`"""
-    return [
-        PersonaSeed(person_id=person_id, split=split, persona=_sentence(rng(seed, "persona seed", person_id)))
-        for person_id, split in _places(config)
-    ]
-
-
-def read_seeds(path: Path, config: SeedsConfig, seed: int) -> list[PersonaSeed]:
-    """Draw as many persons as `config` wants from a JSON-lines file with `persona` in each line.
-
-    A sentence that occurs twice counts once, so that nobody is in both splits. Raises `UserError` for the first broken
-    line, naming it, and when there are too few lines.
-    """
-    sentences = list(dict.fromkeys(_read_lines(path)))
+def draw_seeds(config: SeedsConfig, seed: int) -> DrawnSeeds:
+    """The persons of an experiment: sentences of `config.file` if it names one, else of the tables."""
+    tables = load_tables(config.tables)
     places = _places(config)
-    if len(sentences) < len(places):
+    if config.file is None:
+        return DrawnSeeds([_seed(*place, tables, seed) for place in places])
+    path = Path(config.file)
+    sentences, lines, distinct = _draw_sentences(path, len(places), seed)
+    if distinct < len(places):
         raise UserError(
-            f"{len(sentences)} different personas",
+            f"{distinct} different personas",
             where=path,
             expected=f"at least {len(places)} ({config.training_persons} for training, "
             f"{config.benchmark_persons} for the benchmark)",
             remedy="use a longer file, or lower data.seeds.training_persons / benchmark_persons in the preset",
         )
-    drawn = rng(seed, "persona seeds of a file").sample(sentences, len(places))
-    return [
-        PersonaSeed(person_id=person_id, split=split, persona=sentence)
-        for (person_id, split), sentence in zip(places, drawn, strict=True)
+    rows = [
+        _seed(*place, tables, seed).model_copy(update={"persona": sentence})
+        for place, sentence in zip(places, sentences, strict=True)
     ]
+    return DrawnSeeds(rows, lines, lines - distinct)
 
 
 def _places(config: SeedsConfig) -> list[tuple[str, Split]]:
@@ -66,38 +67,67 @@ def _places(config: SeedsConfig) -> list[tuple[str, Split]]:
     return training + [(f"b{index:04d}", "benchmark") for index in range(config.benchmark_persons)]
 
 
-def _sentence(draw: Random) -> str:
-    age = _weighted(draw, AGES)
-    work = _weighted(draw, WORK | WORK_OF_AGE[age])
-    return f"{age} {work}{_weighted(draw, FAMILY)} from {_weighted(draw, PLACES)}."
+def _seed(person_id: str, split: Split, tables: Tables, seed: int) -> PersonaSeed:
+    sentence, attributes = tables.draw(rng(seed, "persona seed", person_id))
+    return PersonaSeed(person_id=person_id, split=split, persona=sentence, attributes=attributes)
 
 
-def _weighted(draw: Random, table: dict[KeyT, int]) -> KeyT:
-    return draw.choices(list(table), list(table.values()))[0]
+def _draw_sentences(path: Path, wanted: int, seed: int) -> tuple[list[str], int, int]:
+    """(a draw of up to `wanted` different sentences, lines read, different sentences in the file).
+
+    Every sentence has a rank by a stable hash and the lowest ranks are drawn: the order of the lines does not matter,
+    and however long the file, only the draw and 8 bytes per line are held.
+    """
+    import numpy as np
+
+    kept: dict[int, str] = {}
+    highest_first: list[int] = []
+    ranks = array("Q")
+    for sentence in _sentences(path):
+        rank = stable_int(seed, "persona seeds of a file", sentence.casefold())
+        ranks.append(rank)
+        if rank in kept:  # of two spellings the same one wins in whatever order they come
+            kept[rank] = min(kept[rank], sentence)
+        elif len(kept) < wanted:
+            heapq.heappush(highest_first, -rank)
+            kept[rank] = sentence
+        elif rank < -highest_first[0]:
+            del kept[-heapq.heapreplace(highest_first, -rank)]
+            kept[rank] = sentence
+    distinct = len(np.unique(np.frombuffer(ranks, dtype=np.uint64)))
+    return [kept[rank] for rank in sorted(kept)], len(ranks), distinct
 
 
-def _read_lines(path: Path) -> list[str]:
+def _sentences(path: Path) -> Iterator[str]:
     try:
-        lines = path.read_bytes().splitlines()
+        with path.open("rb") as file:
+            number = 0
+            while line := file.readline(LINE_LIMIT + 1):
+                number += 1
+                if len(line) > LINE_LIMIT:
+                    raise _broken(f"a line of more than {LINE_LIMIT // 1024} kB", f"{path}:{number}")
+                if line.strip():
+                    yield _sentence(line, f"{path}:{number}")
     except OSError as error:
         raise UserError(
             f"cannot be read: {error.strerror}",
             where=path,
             expected="a JSON-lines file of personas",
-            remedy="correct data.seeds.file in the preset, or remove it to use the built-in tables",
+            remedy="correct data.seeds.file in the preset, or remove it to make the sentences from the tables",
         ) from error
-    return [_persona(line, f"{path}:{number}") for number, line in enumerate(lines, start=1) if line.strip()]
 
 
-def _persona(line: bytes, where: str) -> str:
+def _sentence(line: bytes, where: str) -> str:
     try:
-        value = json.loads(line.decode())
-    except ValueError as error:  # not UTF-8, or not JSON
+        value = json.loads(line.decode("utf-8-sig"))  # Windows' editors open a file with a byte order mark
+        persona = value.get("persona") if isinstance(value, dict) else None
+        sentence = " ".join(persona.split()) if isinstance(persona, str) else ""
+        sentence.encode()  # JSON can name half a character (a lone surrogate), which nothing can store
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or nested without end
         raise _broken(f"not a JSON object: {error}", where) from error
-    persona = value.get("persona") if isinstance(value, dict) else None
-    if not isinstance(persona, str) or not persona.strip():
+    if not sentence:
         raise _broken("no `persona` with a text", where)
-    return persona.strip()
+    return sentence
 
 
 def _broken(problem: str, where: str) -> UserError:

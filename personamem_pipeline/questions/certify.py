@@ -1,136 +1,129 @@
 """Certifying questions: does this one test memory, and can it be answered from its evidence?
 
-Three measurements and one check, after the faults found in PersonaMem-v2 (a third of it can be answered without any
-history): a *blind* reader sees no turns and should be near chance, an *oracle* reader sees the evidence turns alone and
-should be right, and neither the question nor the revealing turns may name the preference. A reader that gives no usable
-answer counts against the question. Refused questions keep their certificate, with the reasons.
+A third of the released PersonaMem-v2 questions can be answered without any history, and nobody had looked whether the
+others can be answered with it. Here every question carries what was measured:
+
+- *blind*: readers (one or two) who see no turns should be near chance, the worse one counts;
+- *oracle*: a reader of the evidence turns alone should be right; of an *updated* preference also a reader of the updating
+  turns alone, whose evidence must entail the change;
+- *swapped*: with other evidence the answer should change. For a preference of the user's it is another person's
+  evidence, for a forgotten one its own without the request to forget (before and after). Where somebody else's taste or
+  private data are concerned it is measured and not bound: leaving both alone is right for a stranger, too;
+- *leak*: the query does not say the preference, by its words or so that a reader could state it;
+- *implicitness*: from no single turn that should only hint could a reader quote it;
+- by *length* alone: what picking the longest or the shortest option scores (bound over a dataset, not here).
+
+A row is admitted only when every bound holds. A reader that gives no usable answer counts against the question, and so
+does evidence that is not there to be swapped in. Refused questions keep their certificate, with the reasons: `reader`,
+`blind`, `oracle`, `update`, `swapped`, `leak`, `implicitness`, `options`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
 
-from pydantic import BaseModel
-
-from personamem_pipeline.errors import Refused
-from personamem_pipeline.llm.client import Endpoint, Prompt
+from personamem_pipeline.errors import UserError
+from personamem_pipeline.llm.client import Endpoint
 from personamem_pipeline.presets import QuestionsConfig
-from personamem_pipeline.questions.options import lettered
+from personamem_pipeline.questions.outcomes import Hits, Outcomes, ask, outcomes
+from personamem_pipeline.questions.shape import guess_score, longest, shortest
+from personamem_pipeline.questions.stating import names, same_preference
+from personamem_pipeline.questions.trials import (
+    CHOOSE,
+    STATE,
+    Evidence,
+    Hint,
+    donors,
+    hints,
+    trials,
+)
 from personamem_pipeline.records import Certificate, History, Message, Question
 
-INSTRUCTIONS = """You pick answers for a chatbot. The brief holds earlier turns of a chat with a user (possibly none),
-the user's new request (`query`) and four options. Pick the option that serves this user best, given only what the turns
-show: use what the user's own words reveal about them, prefer their latest state, do not treat other people's tastes as
-theirs, never use what they asked to forget, and never repeat private data. If the turns show nothing, pick the option
-you find most likely. Reply with a JSON object: answer, the letter."""
-
-
-class ChoiceReply(BaseModel):
-    """What the endpoint answers to the task `choice`."""
-
-    answer: Literal["a", "b", "c", "d"]
+INSTRUCTIONS = f"{CHOOSE}\n\n{STATE}"
+"""All that readers are told: part of the stage's code version."""
 
 
 def certify(
     questions: Sequence[Question],
     histories: Sequence[History],
     config: QuestionsConfig,
-    endpoint: Endpoint,
+    readers: Sequence[Endpoint],
     seed: int,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[Question]:
-    """The same questions in the same order, each with its measured certificate."""
+    """The same questions in the same order, each with its measured certificate.
+
+    The first reader makes every trial, the others only the blind one. `questions` are also where evidence to be swapped
+    in is taken from. `on_progress(done, all)` counts the requests of all readers.
+    """
+    if not readers:
+        raise UserError("there is no reader", expected="one or two endpoints that try the questions")
     history_of = {history.person_id: history for history in histories}
-    turns_of = {question.question_id: _evidence(question, history_of[question.person_id]) for question in questions}
-    prompts: list[Prompt[ChoiceReply]] = []
-    rights: list[str] = []
-    for question in questions:
-        for reader, orders in (("blind", config.blind_orders), ("oracle", config.oracle_orders)):
-            turns = turns_of[question.question_id] if reader == "oracle" else []
-            for order in range(orders):
-                options, right = lettered(question, seed, order)
-                prompts.append(_prompt(question, turns, options, f"{question.question_id} {reader} {order}", seed))
-                rights.append(right)
-    replies = endpoint.map(prompts, on_progress)
-    each = config.blind_orders + config.oracle_orders
+    evidence_of = {q.question_id: Evidence.of(q, history_of[q.person_id]) for q in questions}
+    donor_of = donors(questions, seed)
+
+    def swapped_in(question: Question) -> Sequence[Message]:
+        donor = donor_of[question.question_id]
+        return evidence_of[donor.question_id].turns if donor else ()
+
+    tried = [trials(q, evidence_of[q.question_id], swapped_in(q), config, seed) for q in questions]
+    answers = ask(readers, tried, on_progress)
+    names_of_readers = tuple(reader.model for reader in readers)
     certified = []
-    for index, question in enumerate(questions):
-        part = slice(index * each, (index + 1) * each)
-        hits = [_hit(reply, right) for reply, right in zip(replies[part], rights[part], strict=True)]
-        errors = tuple(str(reply.args[-1]) for reply in replies[part] if isinstance(reply, Refused))
-        certificate = judge(
-            question, history_of[question.person_id], config, endpoint.model,
-            blind=hits[: config.blind_orders], oracle=hits[config.blind_orders :], errors=errors,
-        )  # fmt: skip
+    for question, trial in zip(questions, tried, strict=True):
+        own_hints = hints(question, evidence_of[question.question_id])
+        certificate = judge(question, own_hints, config, names_of_readers, outcomes(trial, answers))
         certified.append(question.model_copy(update={"certificate": certificate}))
     return certified
 
 
 def judge(
-    question: Question,
-    history: History,
-    config: QuestionsConfig,
-    reader: str,
-    *,
-    blind: Sequence[bool | None],
-    oracle: Sequence[bool | None],
-    errors: Sequence[str] = (),
+    question: Question, own_hints: Sequence[Hint], config: QuestionsConfig, readers: Sequence[str], found: Outcomes
 ) -> Certificate:
-    """The certificate that these outcomes (one per option order; None: no usable answer) amount to."""
-    blind_accuracy = sum(hit is not False for hit in blind) / len(blind)
-    oracle_accuracy = sum(hit is True for hit in oracle) / len(oracle)
-    leak = names_preference(question, history)
+    """The certificate that these outcomes amount to; every bound of `config` that does not hold is a reason."""
+    blind_by_reader = tuple(_share(hits, unusable=True) for hits in found.blind)
+    blind, oracle = max(blind_by_reader), _share(found.oracle, unusable=False)
+    changes = question.updated and question.pref_type != "ask_to_forget"
+    update = (_share(found.update, unusable=False) if found.update else 0.0) if changes else None
+    swapped = _share(found.swapped, unusable=True) if found.swapped else 1.0
+    bound = question.who == "self" and question.pref_type != "sensitive_info"
+    leak = _says(question.user_query, found.query_stated, (question.preference,))
+    said = [_says(hint.text, stated, hint.labels) for hint, stated in zip(own_hints, found.hints_stated, strict=True)]
+    implicitness = 1 - sum(said) / len(said) if said else 1.0
     reasons = []
-    if None in (*blind, *oracle):
-        reasons.append(f"reader: {errors[0] if errors else 'no usable answer'}")
-    if blind_accuracy > config.max_blind_accuracy:
-        reasons.append(f"blind: {blind_accuracy:.2f} without any history, over {config.max_blind_accuracy:.2f}")
-    if oracle_accuracy < config.min_oracle_accuracy:
-        reasons.append(f"oracle: {oracle_accuracy:.2f} from the evidence, under {config.min_oracle_accuracy:.2f}")
+    if found.unusable:
+        reasons.append(f"reader: {found.errors[0] if found.errors else 'no usable answer'}")
+    if blind > config.max_blind_accuracy:
+        reasons.append(f"blind: {blind:.2f} without any history, over {config.max_blind_accuracy:.2f}")
+    if oracle < config.min_oracle_accuracy:
+        reasons.append(f"oracle: {oracle:.2f} from the evidence, under {config.min_oracle_accuracy:.2f}")
+    if update is not None and update < config.min_oracle_accuracy:
+        reasons.append(f"update: {update:.2f} from the updating turns, under {config.min_oracle_accuracy:.2f}")
+    if not found.swapped:
+        reasons.append("swapped: there is no other evidence to read instead, as nobody else is in the shard")
+    elif bound and swapped > config.max_swapped_accuracy:
+        reasons.append(f"swapped: {swapped:.2f} from other evidence, over {config.max_swapped_accuracy:.2f}")
     if leak:
-        reasons.append("leak: the question or a revealing turn names the preference")
-    if len({text.casefold().strip() for text in question.options}) < len(question.options):
-        reasons.append("options: two of them are the same")
+        reasons.append("leak: the query says the preference")
+    if implicitness < config.min_implicitness:
+        reasons.append(f"implicitness: {implicitness:.2f} of the turns only hint, under {config.min_implicitness:.2f}")
+    if len({" ".join(text.casefold().split()) for text in question.options} | {""}) <= len(question.options):
+        reasons.append("options: one is empty or two are the same")
     return Certificate(
-        blind_accuracy=blind_accuracy, oracle_accuracy=oracle_accuracy, query_leak=leak,
-        length_rank=length_rank(question.options), reader=reader, admitted=not reasons, reasons=tuple(reasons),
+        readers=tuple(readers), blind_accuracy=blind, blind_by_reader=blind_by_reader, oracle_accuracy=oracle,
+        update_accuracy=update, swapped_accuracy=swapped, query_leak=leak, implicitness=implicitness,
+        longest_guess=guess_score(longest, question.options), shortest_guess=guess_score(shortest, question.options),
+        admitted=not reasons, reasons=tuple(reasons),
     )  # fmt: skip
 
 
-def names_preference(question: Question, history: History) -> bool:
-    """Whether the query, or a turn that should only hint at it, names the preference outright.
-
-    A private value and a request to forget are said openly by nature; there only the query counts.
-    """
-    texts = [question.user_query]
-    if question.pref_type != "sensitive_info":
-        hints = {turn for s in history.sessions if s.event in ("reveals", "updates") for turn in s.evidence}
-        turns = hints & set(question.evidence)
-        texts += [message.content for message in history.messages if message.turn_id in turns]
-    return any(question.preference.casefold() in text.casefold() for text in texts)
+def _share(hits: Hits, *, unusable: bool) -> float:
+    """The share of right answers; what could not be used counts as `unusable`, always against the question."""
+    return sum(unusable if hit is None else hit for hit in hits) / len(hits)
 
 
-def length_rank(options: Sequence[str]) -> int:
-    """Of the right (first) option by characters: 0 uniquely shortest, 3 uniquely longest, 1 neither."""
-    right, *wrong = map(len, options)
-    return 0 if right < min(wrong) else 3 if right > max(wrong) else 1
-
-
-def _evidence(question: Question, history: History) -> list[Message]:
-    return [message for message in history.messages if message.turn_id in question.evidence]
-
-
-def _hit(reply: ChoiceReply | Refused, right: str) -> bool | None:
-    return None if isinstance(reply, Refused) else reply.answer == right
-
-
-def _prompt(
-    question: Question, turns: Sequence[Message], options: dict[str, str], key: str, seed: int
-) -> Prompt[ChoiceReply]:
-    brief: dict[str, Any] = {
-        "turns": [{"role": message.role, "content": message.content} for message in turns],
-        "query": question.user_query,
-        "options": options,
-    }
-    return Prompt("choice", INSTRUCTIONS, brief, ChoiceReply, key, seed)
+def _says(text: str, stated: str | None, labels: Sequence[str]) -> bool:
+    """Whether a text says one of the labels; when the reader gave no usable answer, it does."""
+    if stated is None:
+        return True
+    return any(label and (names(text, label) or same_preference(stated, label)) for label in labels)

@@ -60,7 +60,7 @@ class EndpointJudge:
         """The judge that the settings name, with the key from the environment."""
         settings = load_settings()
         key = settings.llm_api_key.get_secret_value() if settings.llm_api_key else None
-        return cls(Endpoint(settings.llm_base_url, settings.llm_model, key), seed)
+        return cls(Endpoint(settings.llm_base_url, settings.llm_model, key, **settings.llm_options), seed)
 
     @property
     def name(self) -> str:

@@ -9,7 +9,7 @@ profile; a reader is tested without it, so it is dropped unless asked for, as th
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -49,6 +49,13 @@ def read_history(path: Path, *, keep_profile: bool = False) -> ReleasedHistory:
         )
     profile = messages[0].content if opens else ""
     return ReleasedHistory(tuple(kept), profile, metadata if isinstance(metadata, dict) else {})
+
+
+def history_json(messages: Sequence[Message], metadata: Mapping[str, Any] | None = None, *, profile: str = "") -> str:
+    """The text of a released history file; `read_history` gives back the same messages, metadata and profile."""
+    opening = [{"role": "system", "content": profile}] if profile else []
+    chat = [*opening, *({"role": message.role, "content": message.content} for message in messages)]
+    return json.dumps({"metadata": dict(metadata or {}), "chat_history": chat}, ensure_ascii=False, indent=2)
 
 
 def _json(path: Path) -> Any:
@@ -111,7 +118,7 @@ def _message(item: Any, index: int, path: Path) -> Message:
 def _content(content: Any, where: str) -> str:
     """The text of a message; the multimodal files' list of parts is read when all parts are text."""
     if isinstance(content, str):
-        return content
+        return _text(content, where)
     if not isinstance(content, list):
         raise UserError(
             "`content` is not a text", where=where, expected='e.g. "content": "Hello"', remedy="correct this message"
@@ -122,10 +129,23 @@ def _content(content: Any, where: str) -> str:
 def _part(part: Any, where: str) -> str:
     kind = part.get("type") if isinstance(part, dict) else None
     if kind == "text" and isinstance(part.get("text"), str):
-        return str(part["text"])
+        return _text(str(part["text"]), where)
     raise UserError(
         "an image" if kind in ("image_url", "image") else f"a content part of the type {kind!r}",
         where=where,
         expected="text: images are not supported",
         remedy="use the person's text-only history, or replace the part by a description in words",
     )
+
+
+def _text(text: str, where: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"half a character: {text[error.start]!r} alone is no Unicode text",
+            where=where,
+            expected="text that can be written as UTF-8",
+            remedy="replace this escape in the file",
+        ) from error
+    return text

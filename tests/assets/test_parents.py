@@ -5,8 +5,6 @@ import shutil
 import dagster as dg
 import pytest
 
-from assets import personas
-from assets.checks import Outcome
 from tests.pipeline import Pipeline
 
 SMALL_STEPS = ["conversations", "histories"]
@@ -21,14 +19,8 @@ def message(result: dg.ExecuteInProcessResult) -> str:
 @pytest.fixture
 def failing_personas(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
     """The installation after a run in which a blocking check of `personas` shard 00 failed."""
-    honest = personas.check
-
-    def dishonest(*arguments: object) -> list[Outcome]:
-        outcomes = honest(*arguments)  # type: ignore[arg-type]
-        return [Outcome(o.name, False, {}, ("made to fail",)) if o.name == "whole_persons" else o for o in outcomes]
-
     with monkeypatch.context() as patch:
-        patch.setattr(personas, "check", dishonest)
+        patch.setattr("assets.personas.incomplete", lambda row: "made to fail")
         assert not pipeline.run("personas", shards=("00",)).success
     return pipeline
 

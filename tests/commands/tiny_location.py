@@ -10,7 +10,7 @@ from tests.pipeline import TINY, small_preset
 
 settings = load_settings()
 defs = dg.Definitions(
-    assets=build_assets(small_preset(shards=4), settings.llm_model, TINY),
+    assets=build_assets(small_preset(shards=4), settings, TINY),
     resources=default_resources(settings),
     executor=dg.in_process_executor,
 )

@@ -53,11 +53,13 @@ def person(index: int, split: str = "benchmark") -> tuple[History, list[Question
                 question_id=f"{who}.q{place}", person_id=who, split=split, user_query=f"Which {topic} today?",
                 correct_answer=f"You could try {like}.", incorrect_answers=tuple(f"You could try {o}." for o in others),
                 topic=topic, preference=like, preference_id=f"{who}.p{place}", pref_type=KINDS[place], who="self",
-                updated=place == 1, prev_pref="", conversation_scenario="chat_message",
+                incorrect_kinds=("other", "other", "generic"), updated=place == 1, prev_pref="",
+                conversation_scenario="chat_message",
                 wording="unseen" if place == 3 else "seen", evidence=(turn,), author="hand",
                 certificate=Certificate(
-                    blind_accuracy=0.25, oracle_accuracy=1.0, query_leak=False, length_rank=1, reader="hand",
-                    admitted=True, reasons=(),
+                    readers=("hand",), blind_accuracy=0.25, blind_by_reader=(0.25,), oracle_accuracy=1.0,
+                    update_accuracy=None, swapped_accuracy=0.25, query_leak=False, implicitness=1.0,
+                    longest_guess=0.0, shortest_guess=0.0, admitted=True, reasons=(),
                 ),
             )
         )  # fmt: skip

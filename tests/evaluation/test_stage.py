@@ -14,6 +14,7 @@ import pytest
 from personamem_pipeline.errors import IntegrityError, UserError
 from personamem_pipeline.evaluation import pool
 from personamem_pipeline.evaluation.__main__ import evaluate
+from personamem_pipeline.llm.simulator.app import MODELS, TASKS
 from personamem_pipeline.memory.generators.scripted import ScriptedGenerator
 from personamem_pipeline.stage import Interrupted, Progress, StageJob, StageResult
 from personamem_pipeline.store import Store
@@ -136,6 +137,7 @@ def test_a_stopped_run_goes_on_where_it_was(job: StageJob, load_skilled: Load, t
 
 def test_another_judge_judges_again(job: StageJob, load_skilled: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the same scratch directory: what was answered is kept, the old judge's verdicts are not taken for the new's."""
+    monkeypatch.setitem(MODELS, "simulator/other", TASKS)
     for judge in ("simulator/1", "simulator/other"):
         monkeypatch.setenv("PERSONAMEM_LLM_MODEL", judge)
         directory = report_of(job, evaluate(job, Progress(), load_skilled))

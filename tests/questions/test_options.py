@@ -22,7 +22,8 @@ TEXT = st.text("abcdefg ", min_size=1, max_size=12)
 def question(question_id: str, options: tuple[str, str, str, str] = ("right", "x", "y", "z")) -> Question:
     return Question(
         question_id=question_id, person_id="t0000", split="training", user_query="q", correct_answer=options[0],
-        incorrect_answers=options[1:], topic="t", preference="p", preference_id="t0000.p0",
+        incorrect_answers=options[1:], incorrect_kinds=("other", "stereotypical", "generic"), topic="t",
+        preference="p", preference_id="t0000.p0",
         pref_type="neutral_preferences", who="self", updated=False, prev_pref="",
         conversation_scenario="chat_message", wording="seen", evidence=("t0000.s00.m0",), author="a",
         certificate=UNCERTIFIED,

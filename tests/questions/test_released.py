@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from personamem_pipeline.errors import UserError
-from personamem_pipeline.questions.released import ROLES, read_history
+from personamem_pipeline.questions.released import ROLES, history_json, read_history
 
 RELEASED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "released"
 PREFIX = RELEASED / "chat_history_32k_250913_163134_persona521.prefix.json"
@@ -50,7 +50,8 @@ def test_a_bare_list_a_byte_order_mark_and_text_parts_are_read(tmp_path: Path) -
     assert history.messages[1].role == "system" and history.profile == "" and history.metadata == {}
 
 
-MESSAGES = st.lists(st.fixed_dictionaries({"role": st.sampled_from(ROLES), "content": st.text()}), min_size=1)
+TEXT = st.text(st.characters(codec="utf-8"))
+MESSAGES = st.lists(st.fixed_dictionaries({"role": st.sampled_from(ROLES), "content": TEXT}), min_size=1)
 
 
 @given(messages=MESSAGES)
@@ -69,6 +70,7 @@ def test_what_is_kept_is_what_was_written(messages: list[dict[str, str]], tmp_pa
         ({"chat_history": [*CHAT, {"role": "user"}]}, ": message 3"),
         ({"chat_history": [*CHAT, {"role": ["user"], "content": "Hello"}]}, ": message 3"),
         ({"chat_history": [*CHAT, {"role": "user", "content": [{"type": "text"}]}]}, ": message 3, part 0"),
+        ({"chat_history": [{"role": "user", "content": "\ud83d"}]}, ": message 0"),  # half of an emoji
         ({"chat_history": CHAT[:1]}, ""),
         (3, ""),
     ],
@@ -93,4 +95,6 @@ def test_the_real_file() -> None:
     history = read_history(PREFIX)
     assert [message.role for message in history.messages] == ["user", "assistant"] * 3 + ["user"]
     assert "short_persona" in history.profile
+    # Written again, it is the same file.
+    assert history_json(history.messages, history.metadata, profile=history.profile).encode() == PREFIX.read_bytes()
     assert history.metadata["persona_id"] == 521 and history.metadata["final_token_count"] == 31842

@@ -27,11 +27,14 @@ def question(number: int, index: int = 0) -> Question:
     return Question(
         question_id=f"t{number}.q{index}", person_id=f"t{number}", split="training", user_query="What could I drink?",
         correct_answer="You could try green tea.", incorrect_answers=("You could try wine.", "Try cola.", "Try milk."),
+        incorrect_kinds=("other", "other", "generic"),
         topic="drinks", preference="green tea", preference_id=f"t{number}.p0", pref_type="neutral_preferences",
         who="self", updated=False, prev_pref="", conversation_scenario="personal_email", wording="seen",
         evidence=(f"t{number}.m0",), author="test",
         certificate=Certificate(
-            blind_accuracy=0.25, oracle_accuracy=1, query_leak=False, length_rank=1, reader="test", admitted=True, reasons=()
+            readers=("test",), blind_accuracy=0.25, blind_by_reader=(0.25,), oracle_accuracy=1.0,
+            update_accuracy=None, swapped_accuracy=0.25, query_leak=False, implicitness=1.0,
+            longest_guess=0.0, shortest_guess=0.0, admitted=True, reasons=(),
         ),
     )  # fmt: skip
 

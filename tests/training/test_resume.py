@@ -32,7 +32,9 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, str]:
     histories = store.write_rows("histories", History, rooms().histories, parents={}, producer={})
     questions = store.write_rows("questions", Question, rooms().questions, parents={}, producer={})
     shards = {"histories": {"00": histories.version}, "questions": {"00": questions.version}}
-    gathered = gather(store, "training_dataset", **shards, shards=["00"], producer={})
+    gathered = gather(
+        store, "training_dataset", **shards, shards=["00"], producer={}, config=load_preset("demo").data.questions
+    )
     return store, gathered.manifest.version
 
 

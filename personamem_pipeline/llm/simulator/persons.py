@@ -6,14 +6,15 @@ Every function is pure: the same brief and seed give the same person.
 from __future__ import annotations
 
 import random
-import re
-from collections import Counter
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from personamem_pipeline.llm.simulator import language as say
+from personamem_pipeline.llm.simulator.choosing import Chosen, RunOut, choose_by_matching, choose_in_order
 from personamem_pipeline.llm.simulator.editions import private_value
-from personamem_pipeline.llm.simulator.world import BACKGROUND_TYPES, OPPOSITE_TAGS, WorldPreference, world
+from personamem_pipeline.llm.simulator.groups import Groups, groups_of
+from personamem_pipeline.llm.simulator.profiles import profile_of
 
 Json = Mapping[str, Any]
 
@@ -21,62 +22,51 @@ FIRST_NAMES = (
     "Ada", "Ben", "Cleo", "Dara", "Eli", "Faye", "Gus", "Hana", "Ivo", "June", "Kofi", "Lena", "Milo", "Nora",
 )  # fmt: skip
 LAST_NAMES = ("Abbott", "Bauer", "Costa", "Dahl", "Egan", "Farah", "Gupta", "Holm", "Ito", "Jansen", "Khan", "Lopez")
-STYLES = ("brief and plain", "warm and chatty", "polite and precise", "hurried, in short messages")
 
 
 def persona(brief: Json, rng: random.Random) -> dict[str, Any]:
-    """A person fitting the seed sentence, with as many preferences of each type as the brief wants."""
-    tags = _groups(brief["seed_persona"], rng)
-    against = {tag for mine in tags for tag in OPPOSITE_TAGS[mine]} - set(tags)
-    taken: set[str] = set()
+    """A person fitting the seed sentence, with as many preferences of each type as the brief wants.
+
+    `brief["attributes"]` are hints for what the sentence leaves open. Raises ValueError when the world runs out.
+    """
+    sentence, hints = str(brief["seed_persona"]), brief.get("attributes", {})
+    groups = groups_of(sentence, hints, rng)
+    tastes = [want for want in brief["wanted"] if want["pref_type"] != "sensitive_info"]
+    chosen, groups = _choose(tastes, groups, rng)
+    kinds = iter(_private_kinds(len(brief["wanted"]) - len(tastes), rng))
+    items = iter(chosen)
     preferences = []
     for want in brief["wanted"]:
         if want["pref_type"] == "sensitive_info":
-            preferences.append(_private_item(want, taken, rng))
-            continue
-        fitting = [p for p in world().preferences if p.topic not in taken and _fits(p, want, tags, against)]
-        if want["updated"]:  # what replaces it must fit the type too, or the type's label would not hold
-            per_topic = Counter(p.topic for p in fitting)
-            fitting = [p for p in fitting if per_topic[p.topic] > 1]
-        if not fitting:
-            raise ValueError(f"the world has no {want['pref_type']} left for somebody who is {', '.join(tags)}")
-        choice = rng.choice(fitting)
-        taken.add(choice.topic)
-        successor = ""
-        if want["updated"]:
-            successor = rng.choice([p for p in fitting if p.topic == choice.topic and p.text != choice.text]).text
-        preferences.append({"topic": choice.topic, "text": choice.text, "changes_to": successor})
+            preferences.append({"topic": next(kinds), "text": private_value(rng), "changes_to": ""})
+        else:
+            choice, successor = next(items)
+            preferences.append({"topic": choice.topic, "text": choice.text, "changes_to": successor})
     name = f"{rng.choice(FIRST_NAMES)} {rng.choice(LAST_NAMES)}"
-    profile = {
-        "age": "67" if "older" in tags or "retired" in tags else "24" if "young" in tags or "student" in tags else "41",
-        "groups": ", ".join(tags),
-        "speaking_style": rng.choice(STYLES),
-    }
-    return {"name": name, "profile": profile, "preferences": preferences}
+    return {"name": name, "profile": profile_of(sentence, hints, groups, rng), "preferences": preferences}
 
 
-def _groups(sentence: str, rng: random.Random) -> list[str]:
-    """The groups that a seed sentence names; of a sentence that names none, the author makes up two."""
-    words = re.findall(r"[a-z]+", sentence.lower())
-    named = [tag for tag in OPPOSITE_TAGS if tag in words]
-    return named or [rng.choice(("young", "older")), rng.choice(("city", "countryside", "coast"))]
+def _choose(wanted: Sequence[Json], groups: Groups, rng: random.Random) -> tuple[list[Chosen], Groups]:
+    """Preferences, and the groups of the person who holds them.
+
+    Where the person's groups have not enough tastes, the author makes up more of the person, as far as that is open.
+    """
+    try:
+        return choose_in_order(wanted, groups.known, rng), groups
+    except RunOut as run_out:  # an earlier wish may have taken the topic that a later one needs
+        problem = run_out
+    waiting = deque([groups])
+    while waiting:
+        groups = waiting.popleft()
+        try:
+            return choose_by_matching(wanted, groups.known, rng), groups
+        except RunOut:
+            waiting += [groups.joined_by(group) for group in rng.sample(groups.open, len(groups.open))]
+    raise problem
 
 
-def _fits(candidate: WorldPreference, want: Json, tags: Sequence[str], against: set[str]) -> bool:
-    background = BACKGROUND_TYPES.get(candidate.topic)
-    if background is not None or want["pref_type"] in BACKGROUND_TYPES.values():
-        return bool(background == want["pref_type"])
-    if want["who"] == "others":
-        return True
-    groups = set(candidate.typical_of)
-    if want["pref_type"] == "stereotypical_pref":
-        return bool(groups & set(tags))
-    if want["pref_type"] == "anti_stereotypical_pref":
-        return bool(groups & against) and not groups & set(tags)
-    return not groups & (set(tags) | against)
-
-
-def _private_item(want: Json, taken: set[str], rng: random.Random) -> dict[str, Any]:
-    kind = rng.choice([kind for kind in say.SENSITIVE if kind not in taken])
-    taken.add(kind)
-    return {"topic": kind, "text": private_value(rng), "changes_to": ""}
+def _private_kinds(count: int, rng: random.Random) -> list[str]:
+    if count > len(say.SENSITIVE):
+        raise RunOut(f"the world has {len(say.SENSITIVE)} kinds of private values, not {count}")
+    left = list(say.SENSITIVE)
+    return [left.pop(left.index(rng.choice(left))) for _ in range(count)]

@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from personamem_pipeline.llm.simulator.editions import private_value
-from personamem_pipeline.llm.simulator.questions import question
+from personamem_pipeline.llm.simulator import language as say
+from personamem_pipeline.llm.simulator.editions import private_value, queries
 from personamem_pipeline.llm.simulator.sessions import session
 from personamem_pipeline.llm.simulator.world import BACKGROUND_TYPES, WorldPreference, world
 from personamem_pipeline.records import CONVERSATION_TYPES
@@ -74,6 +74,7 @@ def _small_talk(draw: random.Random) -> list[str]:
     brief: dict[str, str] = {"event": "small_talk"}
     if draw.random() < 0.3:
         brief = {"event": "reveals", "pref_type": "sensitive_info", "topic": "door code"}
+        brief |= {"conversation_type": "professional_writing"}
         brief |= {"preference": private_value(draw), "who": "self"}
     return _said(brief, draw)
 
@@ -132,37 +133,38 @@ def _block(preferences: list[WorldPreference]) -> str:
 
 
 def _decide(draw: random.Random) -> Exercise:
-    listed, target, made = _question(draw)
-    options = [made["correct_answer"], *made["incorrect_answers"]]
+    listed, target, query, right, wrong = _question(draw)
+    options = [right, *wrong]
     draw.shuffle(options)
-    letter = "abcd"[options.index(made["correct_answer"])]
+    letter = "abcd"[options.index(right)]
     shown = "\n".join(f"{text} ({key})" for key, text in zip("abcd", options, strict=True))
-    prompt = f"List:\n{_block(listed)}\nWhich fits? {made['user_query']}\n{shown}"
+    prompt = f"List:\n{_block(listed)}\nWhich fits? {query}\n{shown}"
     return prompt, _line(target) if target in listed else f"{NOTHING} \\boxed{{{letter}}}"
 
 
 def _suggest(draw: random.Random) -> Exercise:
-    listed, target, made = _question(draw)
+    listed, target, query, right, _ = _question(draw)
     line = _line(target) if target in listed else NOTHING
-    return f"List:\n{_block(listed)}\nWhich fits? {made['user_query']}", f"{line}\n{made['correct_answer']}"
+    return f"List:\n{_block(listed)}\nWhich fits? {query}", f"{line}\n{right}"
 
 
-def _question(draw: random.Random) -> tuple[list[WorldPreference], WorldPreference, dict[str, Any]]:
-    """A list, what a question is about (in the list or not), and the question."""
+def _question(draw: random.Random) -> tuple[list[WorldPreference], WorldPreference, str, str, list[str]]:
+    """A list, what a question is about (in the list or not), the question, its right answer and three wrong ones.
+
+    Written here rather than by `questions.question`, whose recipes and length balance a pupil has no use for.
+    """
     listed = _distinct(draw, draw.randrange(0, 7))
     rest = [topic for topic in world().topics if topic.name not in {p.topic for p in listed}]
     use = bool(listed) and draw.random() < 0.6
     target = draw.choice(listed) if use else draw.choice(draw.choice(rest).preferences)
-    brief: dict[str, object] = {
-        "pref_type": "neutral_preferences",
-        "topic": target.topic,
-        "preference": target.text,
-        "previous": "",
-        "who": "self" if use else "others",
-        "edition": "training",
-        "profile": {},
-    }
-    return listed, target, question(brief, draw)
+    topic = world().topic(target.topic)
+    frame = draw.choice(say.BACKGROUND_FRAMES if target.topic in BACKGROUND_TYPES else say.OPTION_FRAMES)
+    generic = draw.choice(topic.generic)
+    others = [preference.text for preference in topic.preferences if preference != target]
+    draw.shuffle(others)
+    right, wrong = (target.text, [*others[:2], generic]) if use else (generic, [target.text, *others[:2]])
+    query = draw.choice(queries(target.topic, target.text, "training"))
+    return listed, target, query, frame.format(x=right), [frame.format(x=text) for text in wrong]
 
 
 def main() -> None:

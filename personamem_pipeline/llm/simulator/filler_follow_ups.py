@@ -1,0 +1,96 @@
+"""Neutral sentences of the turns that follow: going on about the same thing, and asking to forget something.
+
+See `filler_drafts.py` for the rules.
+"""
+
+from __future__ import annotations
+
+FOLLOW_UPS = (
+    "Thank you, that already helps, but the part about {day} still sounds stiff to me.",
+    "Could you try it once more and leave out what you said about {place}?",
+    "{person} just read over my shoulder and thinks that it is a little long.",
+    "One question about it: is it still right if everything happens in {month}?",
+    "I like the beginning now, the middle with the {number} sentences could be calmer.",
+    "What would you say if {friend} had to read it without knowing anything?",
+    "Please give me another version that I could use after {time}, only for comparison.",
+    "I forgot to mention that {person} will be away until {day}.",
+    "Maybe you are right about {month}, yet I would like to hear your reasons.",
+    "That is better than what I had at {time}, thanks for the effort.",
+    "Can it be said in {number} sentences, so that it fits on one page?",
+    "I tried your last idea on {day}, and it went well up to the end.",
+    "The bit with {trouble} is not important, you may drop it.",
+    "And how would you put it if we met near {place} and just talked?",
+    "Just so that I understand: which step comes before {time}, and which after?",
+    "Somebody at {office} said it differently, so now I am unsure.",
+    "If you had only {number} minutes, what would you change first?",
+    "Leave the greeting, but please look again at the line with {person}.",
+)
+
+FOLLOW_UP_REPLIES = (
+    "Sure, here it is with the part about {day} in a lighter tone.",
+    "I took out {place} and closed the gap with one short sentence.",
+    "In that case I would put {person} at the end, where it does not disturb.",
+    "For {month} it holds as well, only one word has to change.",
+    "The middle now has {number} sentences fewer and comes to the point sooner.",
+    "If {friend} knows nothing about it, one sentence of background is enough.",
+    "A second version for {time} is below, plainer than the first.",
+    "Then let us say it without {day} at all, so that it stays true for longer.",
+    "My reason is simple: after {month} nobody will remember the details.",
+    "You can leave {trouble} out, the text stands without it.",
+    "In {number} sentences it loses a little warmth, but it still works.",
+    "When you meet near {place}, begin with a question and let the other side talk.",
+    "What comes before {time} prepares the rest, so keep that order.",
+    "The way they say it at {office} is correct too, it is only more formal.",
+    "With {number} minutes I would change the first line and nothing else.",
+    "The line with {person} is shorter now and no longer sounds like a reproach.",
+    "I would not worry about the end, most people stop reading at {time} anyway.",
+    "Good to hear that it went well on {day}, then only the end is left.",
+    "I have marked the {number} places where you could still choose another word.",
+    "Keep this version until {month}, and throw the older ones away.",
+)
+
+FORGET_NOTES = (
+    "I would rather not have brought it up on {day}, it is nobody's business.",
+    "{person} reads along sometimes, and I do not want to explain it at {time}.",
+    "Whatever we talk about after {month}, please act as if I had never said it.",
+    "It was a slip, I was tired after {trouble} and typed faster than I thought.",
+    "Please leave it out of everything you write for {person} from now on.",
+    "I know that {number} days ago I told you about it myself, but I have changed my mind about that.",
+    "Should {friend} ever ask, you know nothing about it.",
+    "There is no story behind it, I simply do not want it to come back in {month}.",
+    "You do not have to answer at length, a short yes before {time} is enough.",
+    "Let us go on with the other things from {day} instead.",
+    "Somebody near {place} once overheard me, and since then I am careful with such things.",
+    "In {month} it will not be true any more anyway, or so I hope.",
+    "If you need something to go by, take what {person} said to you the other week.",
+    "It takes {number} seconds to write down and years to get rid of, that much I have learned.",
+    "I would be embarrassed if it turned up while {friend} sits next to me.",
+    "After the call at {time} I thought about it again, and it simply is too personal.",
+    "Please also leave it out of the notes for {office}, if you make any.",
+    "When I said it there was {weather} and I had nothing better to do, do not read much into it.",
+    "Better that you know nothing of it by {day} than that you get it half right.",
+    "Had {person} not asked, I would never have mentioned it in the first place.",
+)
+
+FORGET_REPLIES = (
+    "It will play no part in what I suggest to you, neither on {day} nor later.",
+    "If something like it is needed for {person}, I will ask and not assume anything.",
+    "We can go on with whatever you had planned for {month}.",
+    "Nothing that I write before {time} or after will refer to it.",
+    "You do not have to give a reason, and {person} will not hear one from me.",
+    "My next suggestions for {day} will be general ones.",
+    "Should I slip, tell me within {number} words and I will correct it.",
+    "So let us return to the open question about {place}.",
+    "I treat it as if the talk on {day} had never touched it.",
+    "Everything else from {month} stays as it was.",
+    "Thank you for saying it openly, many people would have waited until {month}.",
+    "That is easy to arrange, {time} or any other hour makes no difference to me.",
+    "From {day} on you get the answers that I would give to anybody.",
+    "Nobody at {place} or elsewhere will learn of it through me.",
+    "What I put together for {person} is free of it as well.",
+    "If {friend} asks me about you, I have nothing to tell.",
+    "There are {number} other ways to answer such questions, and I will take one of those.",
+    "A request like this needs no form from {office}, one sentence is enough.",
+    "With {weather} or without, we can turn to lighter things now.",
+    "In {number} weeks you will see that it has not come up again.",
+)
