@@ -25,7 +25,7 @@ RESULTS = "results.json"
 def build(preset: Preset, model: str, commands: Mapping[str, str] = COMMANDS) -> list[dg.AssetsDefinition]:
     """The report asset of a preset; `model` judges open answers."""
     prompts = prompt_texts(preset.memory.prompts)
-    version = code_version("report/3", preset.memory, prompts, preset.evaluation, model, JUDGE)
+    version = code_version("report/4", preset.memory, prompts, preset.evaluation, model, JUDGE)
 
     @stage_asset(
         "benchmark_report",

@@ -153,7 +153,9 @@ def evaluate(job: StageJob, progress: Progress, load_generator: OpenGenerator | 
         resamples=job.preset.evaluation.bootstrap,
         opened=evaluation.opened,
         provenance=block,
-        refused=refused_questions(store, evaluation.inputs["benchmark"]),
+        refused=refused_questions(
+            store, evaluation.inputs["benchmark"], (question.question_id for question in benchmark.questions)
+        ),
     )
     directory = scratch / "report"
     shutil.rmtree(directory, ignore_errors=True)

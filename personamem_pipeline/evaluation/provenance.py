@@ -5,7 +5,7 @@ Fails closed: a checkpoint whose dataset is gone or changed, or that was trained
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -88,15 +88,17 @@ def refuse_shared_persons(store: Store, rows: Sequence[Mapping[str, Any]], perso
             )
 
 
-def refused_questions(store: Store, benchmark_version: str) -> list[Question]:
-    """The benchmark's questions that their certificates refused, from the shards that the store still has."""
+def refused_questions(store: Store, benchmark_version: str, admitted: Iterable[str]) -> list[Question]:
+    """The written questions that are not among the benchmark's `admitted` ids, from the shards that the store still has:
+    refused by their certificate, or (no reason in it) to balance the options' lengths."""
     parents = store.manifest("benchmark", benchmark_version).parents
     shards = [version for name, version in sorted(parents.items()) if name.startswith("questions/")]
     here = [version for version in shards if store.path("questions", version).is_dir()]
     if len(here) < len(shards):
         return []
     rows = [row for version in here for row in store.read_rows("questions", version, Question)]
-    return [row for row in rows if row.split == "benchmark" and not row.certificate.admitted]
+    kept = set(admitted)
+    return [row for row in rows if row.split == "benchmark" and row.question_id not in kept]
 
 
 def _remarks(rows: Sequence[Mapping[str, Any]], inputs: Mapping[str, str]) -> list[str]:

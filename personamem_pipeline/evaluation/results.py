@@ -105,17 +105,26 @@ def certificate_funnel(admitted: Sequence[Question], refused: Sequence[Question]
     """How many questions were written, which were refused and why, and what the admitted ones give away."""
     certificates = [question.certificate for question in admitted]
     count = max(1, len(certificates))
+    blind: dict[str, list[float]] = {}
+    for certificate in certificates:
+        for reader, accuracy in zip(certificate.readers, certificate.blind_by_reader, strict=True):
+            blind.setdefault(reader, []).append(accuracy)
     return {
         "candidates": len(admitted) + len(refused),
         "admitted": len(admitted),
         "refused": len(refused),
-        "reasons": dict(sorted(Counter(r.partition(":")[0] for q in refused for r in q.certificate.reasons).items())),
-        "blind_accuracy": sum(c.blind_accuracy for c in certificates) / count,
+        "reasons": dict(sorted(Counter(code for question in refused for code in _codes(question)).items())),
+        "blind_accuracy": max((sum(of_one) / len(of_one) for of_one in blind.values()), default=0.0),
         "oracle_accuracy": sum(c.oracle_accuracy for c in certificates) / count,
         "longest_guess": sum(c.longest_guess for c in certificates) / count,
         "shortest_guess": sum(c.shortest_guess for c in certificates) / count,
         "readers": sorted({reader for c in certificates for reader in c.readers}),
     }
+
+
+def _codes(refused: Question) -> list[str]:
+    """Why a question was refused; an admitted one can only have gone to balance the lengths of its type's options."""
+    return [reason.partition(":")[0] for reason in refused.certificate.reasons] or ["length"]
 
 
 def _persons(answers: Sequence[Answer]) -> dict[str, list[int]]:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from personamem_pipeline.errors import UserError
-from personamem_pipeline.lineage import materialize_command
 from personamem_pipeline.questions.export import Size, export_released
-from personamem_pipeline.questions.gather import SPLITS, GatheredKind, read_histories, read_questions
+from personamem_pipeline.questions.find import find_dataset
+from personamem_pipeline.questions.gather import read_histories, read_questions
 from personamem_pipeline.questions.released_csv import ReleasedCsv
 from personamem_pipeline.questions.released_inspect import inspect_files
 from personamem_pipeline.questions.released_people import Files
 from personamem_pipeline.questions.released_report import ReleasedReport
 from personamem_pipeline.records import History, Persona, Question, Split
-from personamem_pipeline.store import MANIFEST, Store
+from personamem_pipeline.store import Store
 
 LONG = 64_000
 """Tokens from which on a history is exported as one of 128k rather than of 32k, unless the size is given."""
@@ -49,12 +48,12 @@ def check_command(
 
 def export_command(datasets: Sequence[str], target: Path, store: Store, *, size: Size | None = None) -> int:
     """Write gathered datasets to `target` in the released layout: `KIND` for the newest one in the store, or `KIND/` and
-    its version. Exported together they share the numbering of persons, as the released splits do."""
+    how its version begins. Exported together they share the numbering of persons, as the released splits do."""
     histories: list[History] = []
     questions: list[Question] = []
     personas: dict[str, Persona] = {}
     for dataset in datasets:
-        kind, version = _found(store, dataset)
+        kind, version = find_dataset(store, dataset)
         histories += read_histories(store, kind, version)
         questions += read_questions(store, kind, version)
         for name, parent in store.manifest(kind, version).parents.items():
@@ -70,26 +69,6 @@ def export_command(datasets: Sequence[str], target: Path, store: Store, *, size:
     for rejection in report.rejections:
         print(f"  left out: {rejection.row_id}: {rejection.reason}")
     return 0
-
-
-def _found(store: Store, dataset: str) -> tuple[GatheredKind, str]:
-    name, _, version = dataset.partition("/")
-    for kind in SPLITS:
-        if kind == name:
-            return kind, version or _newest(store, kind)
-    raise UserError(f"no such dataset: {dataset!r}", expected=" or ".join(SPLITS), remedy="name one of them")
-
-
-def _newest(store: Store, kind: GatheredKind) -> str:
-    found = [
-        ((directory / MANIFEST).stat().st_mtime, directory.name)
-        for directory in store.root.glob(f"{kind}/[!.]*")
-        if (directory / MANIFEST).is_file()
-    ]
-    if not found:
-        raise UserError(f"there is no {kind} yet", where=store.root, expected="a gathered dataset",
-                        remedy=f"run `{materialize_command(kind)}`")  # fmt: skip
-    return max(found)[1]
 
 
 def _show(report: ReleasedReport) -> None:

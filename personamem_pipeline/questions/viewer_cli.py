@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from personamem_pipeline.arrow import stream_parquet
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.questions.copying import HISTORIES, QUESTIONS
-from personamem_pipeline.questions.gather import SPLITS
+from personamem_pipeline.questions.find import find_dataset
 from personamem_pipeline.questions.viewer import write_viewer
 from personamem_pipeline.records import History, Persona, Question, Rejection
 from personamem_pipeline.store import MANIFEST, REJECTED, Manifest, Store, read_manifest, verify_files
@@ -68,17 +68,7 @@ def locate(dataset: str, store: Store) -> tuple[Path, Manifest | None]:
         manifest = read_manifest(directory)
         verify_files(directory, manifest)
         return directory, manifest
-    kind, _, start = dataset.partition("/")
-    found = [path.parent for path in store.root.glob(f"{kind}/[!.]*/{MANIFEST}") if path.parent.name.startswith(start)]
-    if kind not in SPLITS or not found or (start and len(found) > 1):
-        raise UserError(
-            f"{len(found)} versions begin so" if start and found else "there is no such dataset",
-            where=dataset,
-            expected=f"{' or '.join(SPLITS)} in {store.root}, with / and a version's beginning for an older one, or a "
-            f"directory with {HISTORIES} and {QUESTIONS}",
-            remedy="give more of the version" if found else "materialize it first, or correct the name",
-        )
-    version = max(found, key=lambda path: ((path / MANIFEST).stat().st_mtime, path.name)).name
+    kind, version = find_dataset(store, dataset)
     return store.verified(kind, version), store.manifest(kind, version)
 
 

@@ -66,13 +66,14 @@ def test_a_directory_from_elsewhere(tmp_path: Path) -> None:
 
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     store, page = Store(tmp_path / "store"), tmp_path / "viewer.html"
-    for name in ("benchmark", "histories", "nowhere/at/all"):
-        with pytest.raises(UserError, match="no such dataset"):
+    problems = {"benchmark": "there is no benchmark yet", "histories": "no such dataset", "nowhere/at": "no such dataset"}
+    for name, problem in problems.items():
+        with pytest.raises(UserError, match=problem):
             view_command(name, page, store)
     manifest = stored(store, tmp_path)
     with pytest.raises(UserError, match="no such person: p3"):
         view_command("benchmark", page, store, people=["p3"])
-    with pytest.raises(UserError, match="no such dataset"):
+    with pytest.raises(UserError, match="no version of benchmark begins with none"):
         view_command("benchmark/none", page, store)
     file = store.path("benchmark", manifest.version) / QUESTIONS
     file.write_bytes(file.read_bytes() + b"x")
