@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -20,7 +21,7 @@ from personamem_pipeline.llm.client import Endpoint
 from personamem_pipeline.llm.progress import Meter
 from personamem_pipeline.presets import DataConfig
 from personamem_pipeline.seeds import digest
-from personamem_pipeline.store import Manifest, Store
+from personamem_pipeline.store import Manifest, Store, sha256_file
 
 SAMPLE_ROWS = 5
 CELL = 160
@@ -65,6 +66,11 @@ def code_version(constant: str, *parts: Any) -> str:
     the preset sections and prompts that the stage reads. Not the git commit: that would make every commit stale."""
     plain = [part.model_dump(mode="json") if isinstance(part, BaseModel) else part for part in parts]
     return f"{constant}+{digest(plain)[:12]}"
+
+
+def file_digest(path: Path) -> str:
+    """The digest of a file that a preset names; empty when it cannot be read, which is told when the asset is made."""
+    return sha256_file(path) if path.is_file() else ""
 
 
 def partitions(data: DataConfig) -> dg.StaticPartitionsDefinition:

@@ -39,14 +39,17 @@ def build(data: DataConfig, model: str) -> list[dg.AssetsDefinition]:
             persons = shard.read("personas", Persona)
             if data.released:
                 rows, rejected = released_sessions(data.released, [person.person_id for person in persons])
-                return Made(rows, [row.session_id for row in rows] + [item.row_id for item in rejected], rejected)
+                ended = {row.person_id for row in rows} | {item.row_id for item in rejected}
+                silent = [person.person_id for person in persons if person.person_id not in ended]
+                planned = [row.session_id for row in rows] + [item.row_id for item in rejected]
+                return Made(rows, planned + silent, rejected)  # nobody planned sessions; every person must have some
             planned = [plan.session_id for p in persons for plan in plan_sessions(p, data.conversations, data.seed)]
             tell = shard.tell("sessions", author)
             rows, rejected = write_sessions(persons, data.conversations, author, data.seed, tell)
             return Made(rows, planned, rejected)
 
         survey = Sessions(released=data.released is not None)
-        made_by = {"author": author.model, "seed": str(data.seed)}
+        made_by = {} if data.released else {"author": author.model, "seed": str(data.seed)}
         return run_shards(
             context, NAME, Session, version, store.open(), config, make, survey, endpoints=[author], made_by=made_by
         )

@@ -4,7 +4,6 @@ They are unpartitioned, and training and evaluation depend on them rather than o
 Dagster would record the version of the last shard only as the version of the input.
 """
 
-from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,7 @@ from personamem_pipeline.questions.funnel import funnel_table
 from personamem_pipeline.questions.gather import Gathered, GatheredKind, gather
 from personamem_pipeline.questions.slices import slice_table
 from personamem_pipeline.questions.viewer_cli import view_command
-from personamem_pipeline.records import QUESTION_TYPES, Persona, Question
-from personamem_pipeline.store import Store
+from personamem_pipeline.records import QUESTION_TYPES, Question
 from resources.store import StoreResource
 
 DESCRIPTIONS: dict[GatheredKind, str] = {
@@ -52,7 +50,8 @@ def build(data: DataConfig) -> list[dg.AssetsDefinition]:
 
 
 def _gathered(data: DataConfig, kind: GatheredKind) -> dg.AssetsDefinition:
-    targets = target_shares(data.seeds) if data.seeds else None
+    # Beside sentences from a file the tables only hint: what the persons are, the sentences say.
+    targets = target_shares(data.seeds) if data.seeds and not data.seeds.file else None
     version = code_version("gather/3", data.shards, data.questions, targets)
     shards = shard_names(data.shards)
 
@@ -72,7 +71,6 @@ def _gathered(data: DataConfig, kind: GatheredKind) -> dg.AssetsDefinition:
                 producer=producer(kind, version),
                 config=data.questions,
                 certified=data.released is None,
-                attributes=_attributes(opened, versions["personas"]),
                 targets=targets,
             )
             stored = opened.path(kind, made.manifest.version)
@@ -110,15 +108,6 @@ def _outcome(finding: Finding) -> Outcome:
         f"{name}: {item}" for name, value in finding.facts.items() if isinstance(value, list) for item in value
     ]
     return Outcome(FINDINGS[finding.name], finding.passed, facts, tuple(offenders[:SHOWN]))
-
-
-def _attributes(store: Store, versions: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Person id -> attributes, of everybody."""
-    return {
-        row.person_id: row.attributes
-        for version in versions.values()
-        for row in store.stream_rows("personas", version, Persona)
-    }
 
 
 def _rows(stored: Path) -> dict[str, Any]:

@@ -1,16 +1,19 @@
 """`histories`: everything one person said, in time order, within a token budget."""
 
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from assets.common import code_version, stage_asset
+from assets.common import code_version, file_digest, stage_asset
 from assets.parents import Guard
 from assets.shards import Made, Shard, Survey, run_shards
+from personamem_pipeline.conversations.counting import COUNTERS
 from personamem_pipeline.conversations.histories import assemble_all
 from personamem_pipeline.presets import DataConfig
 from personamem_pipeline.questions.released_records import released_histories
 from personamem_pipeline.records import History, Persona, Rejection, Session
+from personamem_pipeline.settings import PROJECT
 from resources.store import StoreResource
 
 NAME = "histories"
@@ -18,7 +21,7 @@ NAME = "histories"
 
 def build(data: DataConfig) -> list[dg.AssetsDefinition]:
     """The histories asset of a preset."""
-    version = code_version("histories/2", data.histories, data.released)
+    version = code_version("histories/2", data.histories, data.released, *map(file_digest, _files(data)))
 
     @stage_asset(
         NAME,
@@ -42,6 +45,13 @@ def build(data: DataConfig) -> list[dg.AssetsDefinition]:
         return run_shards(context, NAME, History, version, store.open(), config, make, Histories(budget))
 
     return [histories]
+
+
+def _files(data: DataConfig) -> list[Path]:
+    """Files that the preset names and histories are made with."""
+    named = [data.histories.padding] if data.histories.padding != "builtin" else []
+    named += [f"{data.histories.tokenizer}/tokenizer.json"] if data.histories.tokenizer not in COUNTERS else []
+    return [PROJECT / name for name in named]
 
 
 def _unreadable(person_id: str) -> Rejection:

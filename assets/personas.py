@@ -45,7 +45,7 @@ def build(data: DataConfig, model: str) -> list[dg.AssetsDefinition]:
                 rows, rejected = write_personas(seeds, data.personas, author, data.seed, shard.tell("personas", author))
             return Made(rows, planned, rejected)
 
-        made_by = {"author": author.model, "seed": str(data.seed)}
+        made_by = {} if data.released else {"author": author.model, "seed": str(data.seed)}
         return run_shards(
             context, NAME, Persona, version, store.open(), config, make, Persons(), endpoints=[author], made_by=made_by
         )

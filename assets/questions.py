@@ -11,7 +11,7 @@ from assets.shards import Made, Shard, Survey, run_shards
 from personamem_pipeline.presets import DataConfig
 from personamem_pipeline.questions.certify import INSTRUCTIONS as READER
 from personamem_pipeline.questions.certify import certify
-from personamem_pipeline.questions.released_records import released_questions
+from personamem_pipeline.questions.released_records import released_questions, released_records
 from personamem_pipeline.questions.write import INSTRUCTIONS as AUTHOR
 from personamem_pipeline.questions.write import plan_questions, write_questions
 from personamem_pipeline.records import History, Persona, Question
@@ -43,7 +43,9 @@ def build(data: DataConfig, model: str, readers: tuple[str, ...]) -> list[dg.Ass
             persons, histories = shard.read("personas", Persona), shard.read("histories", History)
             if data.released:
                 rows, rejected = released_questions(data.released, [person.person_id for person in persons])
-                planned = [row.question_id for row in rows] + [item.row_id for item in rejected]
+                gone = {item.row_id for item in rejected}
+                records = released_records(data.released, [person.person_id for person in persons])
+                planned = [lost if lost in gone else made for made, lost in records]
                 return Made(rows, planned, rejected, given=histories)
             of = {history.person_id: history for history in histories}
             planned = [plan.question_id for p in persons for plan in plan_questions(p, of[p.person_id])[0]]
@@ -54,10 +56,19 @@ def build(data: DataConfig, model: str, readers: tuple[str, ...]) -> list[dg.Ass
             rows = certify(written, histories, data.questions, endpoints, data.seed, tell)
             return Made(rows, planned, rejected, given=histories)
 
-        made_by = {"author": author.model, "readers": ", ".join(readers), "seed": str(data.seed)}
+        written_by = {"author": author.model, "readers": ", ".join(readers), "seed": str(data.seed)}
         survey = Questions(may_lack_evidence=data.released is not None)
         return run_shards(
-            context, NAME, Question, version, store.open(), config, make, survey, endpoints=endpoints, made_by=made_by
+            context,
+            NAME,
+            Question,
+            version,
+            store.open(),
+            config,
+            make,
+            survey,
+            endpoints=endpoints,
+            made_by={} if data.released else written_by,
         )
 
     return [questions]

@@ -2,21 +2,28 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from assets.checks import Outcome, none_of
-from assets.common import ShardResult, clear_errors, code_version, producer, sharded_result, stage_asset
+from assets.common import (
+    ShardResult,
+    clear_errors,
+    code_version,
+    file_digest,
+    producer,
+    sharded_result,
+    stage_asset,
+)
 from assets.parents import Parents
 from personamem_pipeline.lineage import shard_names
 from personamem_pipeline.personas.demographics import load_tables
 from personamem_pipeline.personas.seeds import draw_seeds
 from personamem_pipeline.presets import DataConfig
+from personamem_pipeline.questions.released_inspect import inspect_released
 from personamem_pipeline.questions.released_records import released_seeds, released_strays
 from personamem_pipeline.records import PersonaSeed
-from personamem_pipeline.seeds import digest
 from personamem_pipeline.settings import PROJECT
 from resources.store import StoreResource
 
@@ -68,7 +75,9 @@ def build(data: DataConfig) -> list[dg.AssetsDefinition]:
 def _everybody(data: DataConfig) -> tuple[list[PersonaSeed], Mapping[str, Any]]:
     """All persons, and what the file they came from holds."""
     if data.released:
-        return released_seeds(data.released), {}
+        return released_seeds(data.released), {
+            "report": dg.MetadataValue.md(inspect_released(data.released).markdown())
+        }
     assert data.seeds is not None  # DataConfig: what is not released is written, for these seeds
     drawn = draw_seeds(data.seeds, data.seed)
     return drawn.rows, {"file_sentences": drawn.lines, "file_duplicates": drawn.duplicates}
@@ -86,10 +95,10 @@ def check(everybody: list[PersonaSeed]) -> list[Outcome]:
 
 
 def _read(data: DataConfig) -> list[str]:
-    """Digests of the files that the seeds come from; a file that cannot be read is told when the asset is made."""
-    paths = [Path(data.seeds.file)] if data.seeds and data.seeds.file else []
+    """Digests of the files that the seeds come from."""
+    paths = [PROJECT / data.seeds.file] if data.seeds and data.seeds.file else []
     if data.released:
         root = PROJECT / data.released.root
         paths += [root / name for name in (*data.released.training, data.released.benchmark)]
     tables = [load_tables(data.seeds.tables).model_dump_json()] if data.seeds else []
-    return [*tables, *(digest(path.read_bytes()) for path in paths if path.is_file())]
+    return [*tables, *map(file_digest, paths)]

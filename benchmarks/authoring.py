@@ -249,7 +249,7 @@ def main() -> None:
     for name, error in found.failed.items():
         print(f"NOT MEASURED: {name}: {error}")
     report = {
-        "options": {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()},
+        "options": {name: value for name, value in vars(options).items() if not isinstance(value, Path)},
         "cpus": os.cpu_count(),
         "load_average": {"before": load, "after": os.getloadavg()},
         "ours_over_curator": ratios,

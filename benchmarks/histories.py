@@ -22,7 +22,7 @@ from personamem_pipeline.conversations.padding import BUILTIN_ROUND, MISSES
 from personamem_pipeline.conversations.sessions import write_sessions
 from personamem_pipeline.conversations.worked import worked_example
 from personamem_pipeline.llm.client import Endpoint
-from personamem_pipeline.personas.seeds import make_seeds
+from personamem_pipeline.personas.seeds import draw_seeds
 from personamem_pipeline.personas.write import write_personas
 from personamem_pipeline.presets import ConversationsConfig, HistoriesConfig, PersonasConfig, SeedsConfig
 from personamem_pipeline.records import Persona, Session
@@ -95,7 +95,9 @@ def timed(function: Callable[[], ResultT]) -> tuple[ResultT, float]:
 def population(persons: int) -> tuple[list[Persona], list[Session]]:
     """Persons with enough long sessions for 32k tokens each, written by the simulator."""
     endpoint = Endpoint(base_url=None, model="simulator/1", api_key=None)
-    seeds = make_seeds(SeedsConfig(training_persons=persons - persons // 4, benchmark_persons=persons // 4 or 1), 0)
+    seeds = draw_seeds(
+        SeedsConfig(training_persons=persons - persons // 4, benchmark_persons=persons // 4 or 1), 0
+    ).rows
     personas, _ = write_personas(seeds, PersonasConfig(self_preferences=16), endpoint, 0)
     sessions, rejections = write_sessions(personas, CONVERSATIONS, endpoint, 0)
     assert not rejections, rejections[0]

@@ -97,7 +97,7 @@ def build(persons: int, preset: str, processes: int, *, cache: bool) -> dict[str
         "persons": persons,
         "processes": len(parts),
         "seconds": round(seconds, 1),
-        "peak_mb": round(max(worker["peak_mb"] for worker in [*sharded, *gathered])),
+        "shards_peak_mb": round(max(worker["peak_mb"] for worker in sharded)),
         "gather_peak_mb": round(gathered[0]["peak_mb"]),
         "failed_checks": sorted({check for facts in assets.values() for check in _failed(facts)}),
         "questions": sum(assets[name]["questions"] for name in GATHERED),
@@ -133,16 +133,23 @@ def _workers(
 def show(rows: Sequence[dict[str, Any]]) -> None:
     """The table; s per person and MB are what should not grow."""
     table = Table(
-        "persons", "processes", "seconds", "s per person", "peak MB", "gathering, peak MB", "questions", "failed checks"
+        "persons",
+        "processes",
+        "seconds",
+        "s per person",
+        "shards, peak MB",
+        "gathering, peak MB",
+        "questions",
+        "failed checks",
     )
     for row in rows:
         table.add_row(
             *(str(row[key]) for key in ("persons", "processes", "seconds")),
             f"{row['seconds'] / row['persons']:.2f}",
-            *(str(row[key]) for key in ("peak_mb", "gather_peak_mb", "questions")),
+            *(str(row[key]) for key in ("shards_peak_mb", "gather_peak_mb", "questions")),
             ", ".join(row["failed_checks"]) or "none",
         )
-    Console().print(table)
+    Console(width=130).print(table)
 
 
 def main() -> None:

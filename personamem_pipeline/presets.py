@@ -85,8 +85,8 @@ class QuestionsConfig(Section):
     max_slice_blind: float = Field(0.3, ge=0, le=1, description="mean blind accuracy over a dataset")
     min_slice_oracle: float = Field(0.9, ge=0, le=1, description="mean oracle accuracy over a dataset")
     max_length_guess: float = Field(0.3, ge=0.25, le=1, description="longest and shortest guess on each question type")
-    near_duplicate: float = Field(0.8, gt=0, le=1, description="Jaccard similarity that counts as the same text")
-    max_type_shift: float = Field(0.15, ge=0, le=1, description="by how much a type's share may miss its planned share")
+    near_duplicate: float | None = Field(0.8, gt=0, le=0.95, description="Jaccard similarity from which on; null: any")
+    max_type_shift: float = Field(0.25, ge=0, le=1, description="by which part of it a type's share may miss its plan")
     max_topic_share: float = Field(0.2, gt=0, le=1, description="share of one topic in a dataset")
     min_demographics_p: float = Field(1e-4, ge=0, le=1, description="chi-square p of attributes against their tables")
 

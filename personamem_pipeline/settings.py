@@ -10,13 +10,14 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, TypedDict, TypeVar, cast
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from personamem_pipeline.errors import UserError
 
 PROJECT = Path(__file__).resolve().parent.parent
+SIMULATOR = "simulator/1"
 GUESSER = "guesser/1"
 """The second reader that the simulator serves in this process."""
 Structured = Literal["auto", "json_schema", "json_object", "text"]
@@ -124,12 +125,26 @@ def load_settings() -> Settings:
     if reader_url and not reader_model:
         problem = "a second reader has an address and no model"
         raise UserError(problem, where="PERSONAMEM_READER_BASE_URL", remedy="export PERSONAMEM_READER_MODEL=...")
+    model = os.environ.get("PERSONAMEM_LLM_MODEL") or (None if base_url else SIMULATOR)
+    if model is None:
+        problem = "an endpoint has an address and no model"
+        raise UserError(problem, where="PERSONAMEM_LLM_BASE_URL", remedy="export PERSONAMEM_LLM_MODEL=...")
     key = _key("PERSONAMEM_LLM_API_KEY", base_url)
+    for url, prefix in ((base_url, "PERSONAMEM_LLM"), (reader_url, "PERSONAMEM_READER")):
+        _without_secrets(url, prefix)
+    prices = [_number(f"PERSONAMEM_READER_PRICE_{side}", float) for side in ("INPUT", "OUTPUT")]
+    budget_dollars = _number("PERSONAMEM_LLM_BUDGET_DOLLARS", float)
+    if reader_model and budget_dollars is not None and None in prices:
+        raise UserError(
+            "a budget in dollars needs the second reader's prices, too",
+            where="PERSONAMEM_LLM_BUDGET_DOLLARS",
+            remedy="export PERSONAMEM_READER_PRICE_INPUT=... PERSONAMEM_READER_PRICE_OUTPUT=...",
+        )
     return Settings(
         home=home,
         preset=os.environ.get("PERSONAMEM_PRESET", "demo"),
         llm_base_url=base_url,
-        llm_model=os.environ.get("PERSONAMEM_LLM_MODEL", "simulator/1"),
+        llm_model=model,
         llm_api_key=key,
         mlflow_uri=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home / 'mlflow.db'}",
         seed=_number("PERSONAMEM_SEED", int, lowest=None),
@@ -143,14 +158,14 @@ def load_settings() -> Settings:
         llm_price_input=_number("PERSONAMEM_LLM_PRICE_INPUT", float),
         llm_price_output=_number("PERSONAMEM_LLM_PRICE_OUTPUT", float),
         llm_budget_tokens=_number("PERSONAMEM_LLM_BUDGET_TOKENS", int),
-        llm_budget_dollars=_number("PERSONAMEM_LLM_BUDGET_DOLLARS", float),
+        llm_budget_dollars=budget_dollars,
         llm_batch=_one_of("PERSONAMEM_LLM_BATCH", ("off", "on")) == "on",
         llm_batch_poll_seconds=_number("PERSONAMEM_LLM_BATCH_POLL_SECONDS", float, lowest=0.01) or 30.0,
         reader_base_url=reader_url or (base_url if reader_model else None),
         reader_model=reader_model,
         reader_api_key=_key("PERSONAMEM_READER_API_KEY", reader_url) or (key if not reader_url else None),
-        reader_price_input=_number("PERSONAMEM_READER_PRICE_INPUT", float),
-        reader_price_output=_number("PERSONAMEM_READER_PRICE_OUTPUT", float),
+        reader_price_input=prices[0],
+        reader_price_output=prices[1],
     )
 
 
@@ -164,6 +179,18 @@ def _key(variable: str, base_url: str | None) -> SecretStr | None:
     openai = urlsplit(base_url or "").hostname == "api.openai.com"
     text = os.environ.get(variable) or (os.environ.get("OPENAI_API_KEY") if openai else None)
     return SecretStr(text) if text else None
+
+
+def _without_secrets(base_url: str | None, prefix: str) -> None:
+    """An address is shown and stored as it is, so no secret may stand in it."""
+    parts = urlsplit(base_url or "")
+    if parts.password or parts.username or set(parse_qs(parts.query)) - {"api-version"}:
+        raise UserError(
+            "the address has a user, a password or a query in it, which would be shown and stored",
+            where=f"{prefix}_BASE_URL",
+            expected="an address, with ?api-version=... at most",
+            remedy=f"put the key into {prefix}_API_KEY",
+        )
 
 
 def _number(variable: str, kind: Callable[[str], NumberT], lowest: float | None = 0) -> NumberT | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dagster as dg
-from pydantic import Field, SecretStr
+from pydantic import Field, PrivateAttr, SecretStr
 
 from personamem_pipeline.llm.client import Endpoint, Usage
 from personamem_pipeline.settings import EndpointOptions, Settings, Structured, load_settings
@@ -33,6 +33,9 @@ class EndpointResource(dg.ConfigurableResource):
     reader_price_input: float | None = Field(default=None, ge=0)
     reader_price_output: float | None = Field(default=None, ge=0)
 
+    _ledger: Usage = PrivateAttr(default_factory=Usage)
+    """What all endpoints of a run have asked together: the budgets bound it."""
+
     @classmethod
     def configured(cls, settings: Settings) -> EndpointResource:
         """The endpoint and the readers that the settings name."""
@@ -47,14 +50,13 @@ class EndpointResource(dg.ConfigurableResource):
             reader_price_output=settings.reader_price_output,
         )
 
-    def open(self, usage: Usage | None = None) -> Endpoint:
-        """A fresh endpoint. `usage` counts on; else it starts at zero."""
+    def open(self) -> Endpoint:
+        """A fresh endpoint, whose `usage` starts at zero; the budgets go on from what the run has spent."""
         key = load_settings().llm_api_key
-        return Endpoint(self.base_url, self.model, _plain(key), usage=usage or Usage(), **self._options())
+        return Endpoint(self.base_url, self.model, _plain(key), ledger=self._ledger, **self._options())
 
-    def open_second_reader(self, usage: Usage | None = None) -> Endpoint | None:
-        """The second model that certifies, beside the author's; None where there is none. With the author's `usage` the
-        budgets hold for both together, else for each."""
+    def open_second_reader(self) -> Endpoint | None:
+        """The second model that certifies, beside the author's; None where there is none."""
         if self.reader_model is None:
             return None
         priced = EndpointOptions(price_input=self.reader_price_input, price_output=self.reader_price_output)
@@ -63,7 +65,7 @@ class EndpointResource(dg.ConfigurableResource):
             self.reader_base_url,
             self.reader_model,
             _plain(load_settings().reader_api_key),
-            usage=usage or Usage(),
+            ledger=self._ledger,
             variables="PERSONAMEM_READER",
             **options,
         )

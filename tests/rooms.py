@@ -8,7 +8,7 @@ from functools import cache
 from personamem_pipeline.conversations.histories import assemble_all
 from personamem_pipeline.conversations.sessions import write_sessions
 from personamem_pipeline.llm.client import Endpoint
-from personamem_pipeline.personas.seeds import make_seeds
+from personamem_pipeline.personas.seeds import draw_seeds
 from personamem_pipeline.personas.write import write_personas
 from personamem_pipeline.presets import (
     ConversationsConfig,
@@ -48,7 +48,7 @@ class Rooms:
 def rooms(seed: int = 0) -> Rooms:
     """All stages for 20 persons with the simulator."""
     endpoint = simulator()
-    personas, no_personas = write_personas(make_seeds(SEEDS, seed), PERSONAS, endpoint, seed)
+    personas, no_personas = write_personas(draw_seeds(SEEDS, seed).rows, PERSONAS, endpoint, seed)
     sessions, no_sessions = write_sessions(personas, CONVERSATIONS, endpoint, seed)
     histories = assemble_all(personas, sessions, HISTORIES)
     questions, no_questions = write_questions(personas, histories, endpoint, seed)

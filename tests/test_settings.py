@@ -43,6 +43,7 @@ def test_keys_are_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_openais_key_goes_to_openai_only(url: str, sent: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-mine")
+    monkeypatch.setenv("PERSONAMEM_LLM_MODEL", "m")
     monkeypatch.setenv("PERSONAMEM_LLM_BASE_URL", url)
     assert (load_settings().llm_api_key is not None) == sent
     monkeypatch.setenv("PERSONAMEM_LLM_BASE_URL", "https://api.openai.com/v1")
@@ -120,3 +121,30 @@ def test_a_second_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PERSONAMEM_READER_MODEL")
     with pytest.raises(UserError, match="PERSONAMEM_READER_BASE_URL: a second reader has an address and no model"):
         load_settings()
+
+
+def test_an_address_needs_a_model_and_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERSONAMEM_LLM_BASE_URL", "http://localhost:8000/v1")
+    with pytest.raises(UserError, match="no model"):
+        load_settings()
+    monkeypatch.setenv("PERSONAMEM_LLM_MODEL", "m")
+    for url in ("http://me:hunter2@one/v1", "http://one/v1?key=hunter2"):
+        monkeypatch.setenv("PERSONAMEM_LLM_BASE_URL", url)
+        with pytest.raises(UserError, match="PERSONAMEM_LLM_API_KEY") as raised:
+            load_settings()
+        assert "hunter2" not in str(raised.value)
+    monkeypatch.setenv("PERSONAMEM_LLM_BASE_URL", "https://x.openai.azure.com/openai/deployments/d?api-version=1")
+    assert load_settings().llm_base_url
+
+
+def test_a_dollar_budget_needs_the_second_readers_prices_before_anything_is_spent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in {"LLM_BASE_URL": "http://one/v1", "LLM_MODEL": "m", "READER_MODEL": "n"}.items():
+        monkeypatch.setenv(f"PERSONAMEM_{name}", value)
+    monkeypatch.setenv("PERSONAMEM_LLM_BUDGET_DOLLARS", "20")
+    with pytest.raises(UserError, match="PERSONAMEM_READER_PRICE_INPUT"):
+        load_settings()
+    monkeypatch.setenv("PERSONAMEM_READER_PRICE_INPUT", "1")
+    monkeypatch.setenv("PERSONAMEM_READER_PRICE_OUTPUT", "1")
+    assert load_settings().llm_budget_dollars == 20

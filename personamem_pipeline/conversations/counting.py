@@ -35,6 +35,10 @@ BATCH = 2048
 _WORD = re.compile(r"\w+|[^\w\s]")
 
 
+COUNTERS = ("words", "gpt-4o")
+"""Tokenizers that need no file."""
+
+
 def count_words(texts: Sequence[str]) -> list[int]:
     """Words and punctuation marks: the counts of a whole-word tokenizer."""
     return [len(_WORD.findall(text)) for text in texts]

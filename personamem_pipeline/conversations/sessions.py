@@ -82,8 +82,9 @@ def _stated(reply: SessionReply, flagged: Sequence[WrittenMessage], plan: Sessio
     if plan.preference.pref_type == "sensitive_info":
         planted = any(text in message.content.casefold() for message in flagged)
         return "" if planted else "planted: the private value is not in the evidence"
-    if any(text in message.content.casefold() for message in reply.messages):
-        return "named: the preference is named, but it must only be inferable"
+    unsaid = [text] + ([plan.previous.text.casefold()] if plan.previous else [])
+    if any(name in message.content.casefold() for message in reply.messages for name in unsaid):
+        return "named: the preference, or the one before it, is named, but it must only be inferable"
     return ""
 
 

@@ -160,5 +160,5 @@ class Batches:
             raise UserError(
                 f"batch {batch.id} {'was cancelled' if batch.status == 'cancelled' else 'failed'}: {told or 'no reason'}",
                 where=self.server.shown,
-                remedy=f"run again for a new batch of what is not answered, or unset {self.server.variables}_BATCH",
+                remedy="run again for a new batch of what is not answered, or unset PERSONAMEM_LLM_BATCH",
             )

@@ -57,10 +57,14 @@ class ResponseCache:
             row = self._connection.execute("SELECT answer FROM answers WHERE request = ?", (request,)).fetchone()
         return Answer.from_json(row[0]) if row else None
 
-    def put(self, request: bytes, answer: Answer) -> None:
-        """Keep an answer, at once. Of two to the same request the first stays, so that re-runs agree."""
+    def put(self, request: bytes, answer: Answer) -> Answer:
+        """Keep an answer, at once, and return the one that is kept: of two to the same request the first, which another
+        process may have got meanwhile, so that runs and re-runs agree."""
         with _clear_errors(self.path):
-            self._connection.execute("INSERT OR IGNORE INTO answers VALUES (?, ?)", (request, answer.to_json()))
+            added = self._connection.execute("INSERT OR IGNORE INTO answers VALUES (?, ?)", (request, answer.to_json()))
+        kept = answer if added.rowcount else self.get(request)
+        assert kept is not None, "what was not added is there"
+        return kept
 
     def pending(self, requests: Sequence[bytes]) -> dict[str, list[bytes]]:
         """Batch id -> those of the requests that it was created for."""

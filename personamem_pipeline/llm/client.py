@@ -16,7 +16,7 @@ from pathlib import Path
 
 from personamem_pipeline.errors import Refused, UserError
 from personamem_pipeline.llm.cache import ResponseCache, server_name
-from personamem_pipeline.llm.connection import Server
+from personamem_pipeline.llm.connection import AUTHOR, Server
 from personamem_pipeline.llm.dialects import Dialect
 from personamem_pipeline.llm.limits import Gate, Window
 from personamem_pipeline.llm.prompts import Prompt, ReplyT
@@ -34,7 +34,7 @@ CONCURRENCY, CONCURRENCY_IN_PROCESS = 64, 16
 class Endpoint:
     """An OpenAI-compatible chat endpoint; `base_url=None` is the simulator in this process.
 
-    `usage` may be shared between endpoints; the budgets (tokens; dollars at `prices`) bound what it counts.
+    The budgets (tokens; dollars at the prices) bound what `ledger` counts, or `usage` where there is none.
     """
 
     base_url: str | None
@@ -58,12 +58,14 @@ class Endpoint:
     budget_dollars: float | None = None
     batch: bool = False
     batch_poll_seconds: float = 30.0
-    variables: str = "PERSONAMEM_LLM"
+    variables: str = AUTHOR
     """What the settings that describe this endpoint begin with: errors name them."""
     usage: Usage = field(default_factory=Usage)
+    ledger: Usage | None = None
+    """What the budgets bound, where that is more than this endpoint's own `usage`: all endpoints of a run."""
 
     def __post_init__(self) -> None:
-        self._server = Server(self.base_url, self.model, self.variables)
+        self._server = Server(self.base_url, self.model, self.variables, self.api_key or "")
         self._name = server_name(self.base_url) if self.cache else ""
         self._learned = Learned(Dialect.starting(self.structured, self._server.is_openai))
         self._window = Window(self.concurrency or (CONCURRENCY if self.base_url else CONCURRENCY_IN_PROCESS))
@@ -73,7 +75,7 @@ class Endpoint:
         self._budget.check(self._prices)
         if self.batch and not self.cache:
             problem = "the Batch API needs the response cache: that is where a batch is remembered and read into"
-            raise UserError(problem, where=f"{self.variables}_BATCH", remedy="switch the cache on, or the batch off")
+            raise UserError(problem, where=f"{AUTHOR}_BATCH", remedy="switch the cache on, or the batch off")
 
     async def ask(self, prompt: Prompt[ReplyT]) -> ReplyT:
         """The validated reply. `Refused(key, reason)`: none for this row; `UserError`: the endpoint is at fault."""
@@ -138,7 +140,7 @@ class Endpoint:
         return [replies[index] for index in range(len(prompts))]
 
     def _stopped(self, stopped: Stopped, done: int, total: int) -> UserError:
-        usage = self.usage
+        usage = self.ledger or self.usage
         spent = f"{usage.calls:,} calls and {usage.tokens:,} tokens"
         spent += "" if usage.dollars is None else f" (${usage.dollars:,.4f})"
         kept = "every answer is in the response cache: the same command then goes on from there"
@@ -159,16 +161,16 @@ class Endpoint:
                 )  # fmt: skip
                 bounded = self.budget_tokens is not None or self.budget_dollars is not None
                 yield Run(
-                    sender, self._learned, cache, self.max_tokens, self._prices, bounded, self._name
+                    sender, self._learned, cache, self.max_tokens, self._prices, bounded, self._name, self.ledger
                 )  # fmt: skip
 
     def _permit(self, body: bytes, in_flight: int) -> None:
-        bound = self._budget.exhausted(self.usage, in_flight, body, self._prices)
+        bound = self._budget.exhausted(self.ledger or self.usage, in_flight, body, self._prices)
         if bound:
             raise Stopped(
                 f"the budget of {bound} does not allow the next request",
                 self._server.shown,
-                f"raise {self.variables}_BUDGET_TOKENS or {self.variables}_BUDGET_DOLLARS",
+                f"raise {AUTHOR}_BUDGET_TOKENS or {AUTHOR}_BUDGET_DOLLARS",
             )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
@@ -20,6 +20,10 @@ if TYPE_CHECKING:  # openai takes a second to import and the code location must 
     from openai import AsyncOpenAI
 
 SIMULATOR_URL = "http://simulator/v1"
+AUTHOR = "PERSONAMEM_LLM"
+"""What the settings of the author's endpoint begin with."""
+OWN = ("BASE_URL", "MODEL", "API_KEY")
+"""Settings that every endpoint has for itself."""
 LARGEST_REPLY = 32 * 2**20
 """Bytes of one reply that are read; a server that sends without end must not fill the memory."""
 AZURE = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
@@ -33,11 +37,13 @@ class EndlessReply(Exception):
 
 @dataclass(frozen=True)
 class Server:
-    """Where an endpoint is and how it says its name in errors. `variables` is what its settings begin with."""
+    """Where an endpoint is and how it says its name in errors. `variables` is what its own settings begin with: address,
+    model and key; all others are the author's, for every endpoint. `secret` never stands in an error."""
 
     base_url: str | None
     model: str
-    variables: str = "PERSONAMEM_LLM"
+    variables: str = AUTHOR
+    secret: str = field(default="", repr=False)
 
     @property
     def shown(self) -> str:
@@ -77,12 +83,16 @@ class Server:
         async with client:
             yield client
 
+    def clean(self, told: str) -> str:
+        """What a server said, without the key: some repeat it in their refusals."""
+        return told.replace(self.secret, "(the key)") if self.secret else told
+
     def unusable(self, problem: str, *names: str) -> UserError:
         """The endpoint is at fault; `names` are the settings to look at, without their common beginning."""
-        settings = [f"{self.variables}_{name}" for name in names or ("BASE_URL", "MODEL", "API_KEY")]
-        local = self.variables == "PERSONAMEM_LLM" and "BASE_URL" in (names or ("BASE_URL",))
+        settings = [f"{self.variables if name in OWN else AUTHOR}_{name}" for name in names or OWN]
+        local = self.variables == AUTHOR and "BASE_URL" in (names or OWN)
         return UserError(
-            f"the model endpoint cannot be used: {problem}",
+            f"the model endpoint cannot be used: {self.clean(problem)}",
             where=self.shown,
             expected=f"an OpenAI-compatible chat endpoint that serves {self.model}",
             remedy=f"check {' and '.join(settings)}"

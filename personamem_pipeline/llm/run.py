@@ -1,4 +1,4 @@
-"""One run of an endpoint: from a prompt to its record, through the cache, the server and at most one repair."""
+"""One run of an endpoint: from a prompt to its record, through the cache, the server and a repair or two."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from personamem_pipeline.llm.dialects import Dialect, request_body
 from personamem_pipeline.llm.prompts import Messages, Prompt, ReplyT, repair
 from personamem_pipeline.llm.replies import Answer, Unusable, read
 from personamem_pipeline.llm.sending import Sender, Stopped
-from personamem_pipeline.llm.usage import Prices
+from personamem_pipeline.llm.usage import Prices, Usage
 
 log = logging.getLogger(__name__)
 REPAIRS = {"declined": 0, "not_json": 2}
@@ -42,6 +42,8 @@ class Run:
     bounded: bool
     name: str = ""
     """What the cache knows the server by."""
+    ledger: Usage | None = None
+    """What else counts its calls: all endpoints of a run together."""
     fresh: set[bytes] = field(default_factory=set)
     """Answers that came into the cache through this run's batches: paid for now, so not counted as cached."""
 
@@ -68,7 +70,8 @@ class Run:
             except (Refused, Stopped):
                 return  # the rows themselves will say so
             self.fresh.add(self._look_up(probe, probe.messages)[0])
-            missing = self._missing(prompts)
+            missing = self._missing(prompts)  # in the dialect that the probe settled
+            waiting = {request for requests in self.cache.pending(list(missing)).values() for request in requests}
         new = [body for request, (_, body) in missing.items() if request not in waiting]
         if new:
             self.sender.permit(new[0], len(new) - 1)  # a batch cannot be stopped in the middle
@@ -114,18 +117,20 @@ class Run:
                 self.fresh.discard(digest)
                 if not paid:
                     self.sender.usage.add_cached(answer)
+                self.sender.known = body
                 return answer, paid
             try:
                 answer = await self.sender.send(body, prompt.key, prompt.seed)
             except openai.APIStatusError as error:
                 if self.learned.dialect == dialect and not self._adapt(error):
                     code = "declined" if error.code == "content_filter" else "bad_request"
-                    raise Refused(prompt.key, f"{code}: the endpoint refused the request: {error.message}") from error
+                    told = self.sender.server.clean(error.message)
+                    raise Refused(prompt.key, f"{code}: the endpoint refused the request: {told}") from error
                 continue
             self.learned.settled = True
-            if self.cache:
-                self.cache.put(digest, answer)
             self._count(answer)
+            if self.cache:
+                answer = self.cache.put(digest, answer)
             return answer, True
 
     def _look_up(self, prompt: Prompt[Any], messages: Messages) -> tuple[bytes, Answer | None, bytes]:
@@ -148,16 +153,20 @@ class Run:
         other = self.learned.dialect.refused(error.message) if error.status_code in (400, 422) else None
         if other is None:
             return False
-        server, told = self.sender.server, error.message[:200]
+        server = self.sender.server
+        told = server.clean(error.message[:200])
         log.warning(
-            "%s does not take requests as they were; from now on %s with %s (%s_STRUCTURED=%s saves finding out): %s",
-            server.shown, other.mode, other.length, server.variables, other.mode, told,
+            "%s does not take requests as they were; from now on %s with %s "
+            "(PERSONAMEM_LLM_STRUCTURED=%s saves finding out): %s",
+            server.shown, other.mode, other.length, other.mode, told,
         )  # fmt: skip
         self.learned.dialect = other
         return True
 
     def _count(self, answer: Answer) -> None:
-        self.sender.usage.add(answer, self.prices)
+        for usage in (self.sender.usage, self.ledger):
+            if usage is not None:
+                usage.add(answer, self.prices)
         if self.bounded and None in (answer.prompt_tokens, answer.completion_tokens):
             raise self.sender.server.unusable(
                 "it does not say how many tokens it used, so no budget can be kept", "BUDGET_TOKENS", "BUDGET_DOLLARS"

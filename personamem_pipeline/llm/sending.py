@@ -50,6 +50,8 @@ class Sender:
     permit: Callable[[bytes, int], None]
     answered: int = 0
     """Requests that the endpoint has answered, with whatever it may be, since the run began."""
+    known: bytes | None = None
+    """A request that this endpoint has answered before, by the cache: what to ask whether it is there at all."""
     stopped: Stopped | None = None
 
     async def send(self, body: bytes, key: str, seed: int) -> Answer:
@@ -81,13 +83,28 @@ class Sender:
             attempt += 1
             early = not self.answered and not busy(problem)
             if attempt > (min(EARLY_RETRIES, self.max_retries) if early else self.max_retries):
-                if self.answered == before:
+                if self.answered == before and not await self._alive():
                     raise self.server.explain(problem) from problem
                 if not busy(problem):
-                    raise Refused(key, f"unanswered: {attempt} requests failed, {_short(problem)}") from problem
+                    told = self.server.clean(_short(problem))
+                    raise Refused(key, f"unanswered: {attempt} requests failed, {told}") from problem
                 attempt, before = 1, self.answered  # the server is slow, and not at a loss with this row
             self.usage.retries += 1
             await asyncio.sleep(back_off(attempt, seed, key))
+
+    async def _alive(self) -> bool:
+        """Whether the endpoint answers something else, where nothing else was left to ask: in a re-run every other row is
+        in the cache, and a row that fails alone must cost itself, as it did in the first run."""
+        import openai
+
+        if self.known is None:
+            return False
+        try:
+            await self._once(self.known)
+        except (openai.OpenAIError, TimeoutError, NoCompletion, EndlessReply):
+            return False
+        self.usage.wasted += 1
+        return True
 
     async def _once(self, body: bytes) -> Answer:
         """One request. The window and the hold learn from its outcome."""
@@ -125,7 +142,7 @@ class Sender:
 
     def _stop(self, error: Exception) -> Stopped:
         self.stopped = Stopped(
-            f"the endpoint's quota is used up: {_short(error)}",
+            f"the endpoint's quota is used up: {self.server.clean(_short(error))}",
             self.server.shown,
             "raise the quota or add credit at the provider",
         )

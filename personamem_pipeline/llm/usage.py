@@ -98,14 +98,14 @@ class Budget:
     tokens: int | None = None
     dollars: float | None = None
     variables: str = "PERSONAMEM_LLM"
-    """What the variables that set it begin with."""
+    """What the variables of the endpoint's prices begin with."""
 
     def check(self, prices: Prices | None) -> None:
         """Raises `UserError` for a bound that could not be kept."""
         if self.dollars is not None and prices is None:
             raise UserError(
                 "a budget in dollars needs prices",
-                where=f"{self.variables}_BUDGET_DOLLARS",
+                where="PERSONAMEM_LLM_BUDGET_DOLLARS",
                 expected="the model's prices in dollars per million tokens",
                 remedy=f"export {self.variables}_PRICE_INPUT=... {self.variables}_PRICE_OUTPUT=...",
             )

@@ -18,6 +18,7 @@ from personamem_pipeline.personas.demographics import Tables, load_tables
 from personamem_pipeline.presets import SeedsConfig
 from personamem_pipeline.records import PersonaSeed, Split
 from personamem_pipeline.seeds import rng, stable_int
+from personamem_pipeline.settings import PROJECT
 
 LINE_LIMIT = 64 * 1024
 """Bytes of one line. A sentence has some hundred; a line far beyond that is not what it should be."""
@@ -34,18 +35,13 @@ class DrawnSeeds:
     """How many of them had stood there before, whatever their case and spacing; each counts once in the draw."""
 
 
-def make_seeds(config: SeedsConfig, seed: int) -> list[PersonaSeed]:
-    """The persons of `draw_seeds`."""
-    return draw_seeds(config, seed).rows
-
-
 def draw_seeds(config: SeedsConfig, seed: int) -> DrawnSeeds:
     """The persons of an experiment: sentences of `config.file` if it names one, else of the tables."""
     tables = load_tables(config.tables)
     places = _places(config)
     if config.file is None:
         return DrawnSeeds([_seed(*place, tables, seed) for place in places])
-    path = Path(config.file)
+    path = PROJECT / config.file
     sentences, lines, distinct = _draw_sentences(path, len(places), seed)
     if distinct < len(places):
         raise UserError(

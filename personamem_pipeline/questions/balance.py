@@ -6,6 +6,7 @@ over; and the persons may not have the demographics that their tables ask for.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -57,11 +58,13 @@ def balanced(
     `planned` counts the planned questions of each type, `questions` are the admitted ones; `persons` are the dataset's,
     `others` the other split's, with whom they are compared for information.
     """
-    shifts = type_shifts(planned, Counter(question.pref_type for question in questions))
+    admitted = Counter(question.pref_type for question in questions)
+    shifts = type_shifts(planned, admitted)
+    scale = admitted.total() / max(1, sum(planned.values()))
     problems = [
-        f"type {name}: {shift:+.3f} of its planned share, more than {config.max_type_shift}"
+        f"type {name}: {shift:+.3f} of its planned share, over {config.max_type_shift}"
         for name, shift in shifts.items()
-        if abs(shift) > config.max_type_shift
+        if abs(shift) > config.max_type_shift and not _by_chance(admitted[name], planned.get(name, 0) * scale)
     ]
     topics = {topic: round(count / len(questions), 4) for topic, count in topic_counts(questions).items()}
     problems += [
@@ -87,12 +90,20 @@ def balanced(
 
 
 def type_shifts(planned: Mapping[str, int], admitted: Mapping[str, int]) -> dict[str, float]:
-    """Each type's share among the admitted questions less its share among the planned ones."""
+    """By which part of its planned share each type's share among the admitted questions misses it: -1 is a type that is
+    gone, however rare it was to be; 1 is twice its share (or a type that nobody planned)."""
     before, after = sum(planned.values()), sum(admitted.values())
-    names = sorted({*planned, *admitted})
-    return {
-        name: round(admitted.get(name, 0) / max(1, after) - planned.get(name, 0) / max(1, before), 4) for name in names
-    }
+    shifts: dict[str, float] = {}
+    for name in sorted({*planned, *admitted}):
+        wanted, found = planned.get(name, 0) / max(1, before), admitted.get(name, 0) / max(1, after)
+        shifts[name] = round(found / wanted - 1, 4) if wanted else 1.0
+    return shifts
+
+
+def _by_chance(count: int, expected: float) -> bool:
+    """Whether a count is within two standard deviations (of a Poisson count) of what was to be expected: of three planned
+    rows one more or less is a third, and says nothing."""
+    return abs(count - expected) <= 2 * math.sqrt(expected)
 
 
 def compare(target: Mapping[str, float], values: Sequence[str | None], others: Sequence[str | None]) -> dict[str, Any]:

@@ -29,6 +29,8 @@ _RULE_BASED = """\
 The rows were written by a rule-based **simulator**: a small closed world of topics, preferences and cues, and a grammar of
 sentences. They are made to show and test a pipeline, not to measure language models. Its readers are rules too, so the
 accuracies of these certificates prove the machinery, not the questions."""
+_UNCERTIFIED = """\
+The rows were read from released files as they are: nobody certified them, and what they promise is their authors' word."""
 _SLICES = """\
 Means over the admitted questions; chance is 0.250. `blind` reads no history, `oracle` the evidence alone, `update` the
 updating session alone, `swapped` other evidence; `implicitness` is the share of hinting turns that do not state the
@@ -48,6 +50,7 @@ def dataset_card(
     findings: Sequence[Finding],
     producers: Mapping[str, Sequence[Mapping[str, str]]],
     cost: Mapping[str, Mapping[str, int]],
+    certified: bool = True,
 ) -> str:
     """The card's Markdown. `producers` and `cost` are what the manifests of the shards behind it say, by stage."""
     authors = sorted({question.author for question in questions})
@@ -55,8 +58,9 @@ def dataset_card(
     ruled = [author.startswith(SIMULATOR) for author in authors]
     sections = [
         f"# {kind}\n\n{len(questions)} questions about {persons} simulated persons, each with one chat history. "
-        "Preferences are revealed in passing and never stated.\n\n"
-        f"Author: {_named(authors)}. Readers of the certificates: {_named(readers)}."
+        + ("Preferences are revealed in passing and never stated.\n\n" if certified else f"{_UNCERTIFIED}\n\n")
+        + f"Author: {_named(authors)}."
+        + (f" Readers of the certificates: {_named(readers)}." if certified else "")
     ]
     sections += [_RULE_BASED] if any(ruled) else []
     sections += [
@@ -68,7 +72,7 @@ def dataset_card(
         f"## Length\n\n{token_table(tokens.figures())}",
         "## Checks\n\n" + "\n".join(_check(finding) for finding in findings),
         f"## Cost\n\n{_cost(cost)}",
-        f"## Licence\n\n{_licence(authors)}",
+        f"## Licence\n\n{_licence(authors, certified)}",
     ]
     configs = "".join(
         f"- config_name: {name}\n  data_files: {name}.parquet\n"
@@ -122,7 +126,9 @@ def _cost(cost: Mapping[str, Mapping[str, int]]) -> str:
     )
 
 
-def _licence(authors: Sequence[str]) -> str:
+def _licence(authors: Sequence[str], certified: bool) -> str:
+    if not certified:
+        return "That of the files which the rows were read from."
     ruled = [author for author in authors if author.startswith(SIMULATOR)]
     lines = [f"- Rows by {_named(ruled)}: Apache-2.0."] if ruled else []
     if others := [author for author in authors if author not in ruled]:

@@ -10,7 +10,7 @@ others can be answered with it. Here every question carries what was measured:
   evidence, for a forgotten one its own without the request to forget (before and after). Where somebody else's taste or
   private data are concerned it is measured and not bound: leaving both alone is right for a stranger, too;
 - *leak*: the query does not say the preference, by its words or so that a reader could state it;
-- *implicitness*: from no single turn that should only hint could a reader quote it;
+- *implicitness*: from no single turn that should only hint could a reader quote it (and from a control text it could);
 - by *length* alone: what picking the longest or the shortest option scores (bound over a dataset, not here).
 
 A row is admitted only when every bound holds. A reader that gives no usable answer counts against the question, and so
@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.llm.client import Endpoint
 from personamem_pipeline.presets import QuestionsConfig
-from personamem_pipeline.questions.outcomes import Hits, Outcomes, ask, outcomes
+from personamem_pipeline.questions.outcomes import Hits, Outcomes, ask, noticed, outcomes
 from personamem_pipeline.questions.shape import guess_score, longest, shortest
 from personamem_pipeline.questions.stating import names, same_preference
 from personamem_pipeline.questions.trials import (
@@ -33,6 +33,7 @@ from personamem_pipeline.questions.trials import (
     STATE,
     Evidence,
     Hint,
+    control,
     donors,
     hints,
     trials,
@@ -67,20 +68,29 @@ def certify(
         return evidence_of[donor.question_id].turns if donor else ()
 
     tried = [trials(q, evidence_of[q.question_id], swapped_in(q), config, seed) for q in questions]
-    answers = ask(readers, tried, on_progress)
+    checked = control(questions, seed)
+    answers = ask(readers, tried, [checked[0]] if checked else [], on_progress)
+    careless = checked is not None and not noticed(*checked, answers)
     names_of_readers = tuple(reader.model for reader in readers)
     certified = []
     for question, trial in zip(questions, tried, strict=True):
         own_hints = hints(question, evidence_of[question.question_id])
-        certificate = judge(question, own_hints, config, names_of_readers, outcomes(trial, answers))
+        certificate = judge(question, own_hints, config, names_of_readers, outcomes(trial, answers), careless=careless)
         certified.append(question.model_copy(update={"certificate": certificate}))
     return certified
 
 
 def judge(
-    question: Question, own_hints: Sequence[Hint], config: QuestionsConfig, readers: Sequence[str], found: Outcomes
+    question: Question,
+    own_hints: Sequence[Hint],
+    config: QuestionsConfig,
+    readers: Sequence[str],
+    found: Outcomes,
+    *,
+    careless: bool = False,
 ) -> Certificate:
-    """The certificate that these outcomes amount to; every bound of `config` that does not hold is a reason."""
+    """The certificate that these outcomes amount to; every bound of `config` that does not hold is a reason. `careless`:
+    the reader did not notice a preference that was said outright, so its silence about this question's texts is none."""
     blind_by_reader = tuple(_share(hits, unusable=True) for hits in found.blind)
     blind, oracle = max(blind_by_reader), _share(found.oracle, unusable=False)
     changes = question.updated and question.pref_type != "ask_to_forget"
@@ -93,6 +103,8 @@ def judge(
     reasons = []
     if found.unusable:
         reasons.append(f"reader: {found.errors[0] if found.errors else 'no usable answer'}")
+    if careless:
+        reasons.append("reader: it does not notice a preference that is said outright, so leaks cannot be ruled out")
     if blind > config.max_blind_accuracy:
         reasons.append(f"blind: {blind:.2f} without any history, over {config.max_blind_accuracy:.2f}")
     if oracle < config.min_oracle_accuracy:

@@ -20,7 +20,7 @@ from pydantic import BaseModel
 
 from personamem_pipeline.arrow import arrow_schema, to_arrow
 from personamem_pipeline.errors import UserError
-from personamem_pipeline.questions.shape import GUESSERS, guess_score
+from personamem_pipeline.questions.shape import GUESSERS, guess_score, plain_guess
 from personamem_pipeline.records import History, Question, Split
 
 SHAPES = tuple(name for name in GUESSERS if name not in ("longest", "shortest"))
@@ -31,7 +31,8 @@ BUFFER = 1 << 14
 """Bytes read ahead per column, so that an open shard costs its pages and not its row groups."""
 _QUESTION = [
     "question_id", "person_id", "split", "pref_type", "topic", "who", "updated", "wording", "conversation_scenario",
-    "author", "user_query", "preference", "correct_answer", "incorrect_answers", "evidence", "certificate",
+    "author", "user_query", "preference", "correct_answer", "incorrect_answers", "incorrect_kinds", "evidence",
+    "certificate",
 ]  # fmt: skip
 _SESSION = "sessions.list.element."
 _HISTORY = [
@@ -75,6 +76,8 @@ class QuestionFacts:
     shortest: float
     shapes: tuple[float, ...]
     """What each of `SHAPES` scores."""
+    plain: float | None
+    """What always picking the plain option scores; None where no option is plain."""
     admitted: bool
     """By its certificate."""
     codes: tuple[str, ...]
@@ -102,6 +105,7 @@ class QuestionFacts:
             implicitness=measured["implicitness"], longest=measured["longest_guess"],
             shortest=measured["shortest_guess"],
             shapes=tuple(guess_score(GUESSERS[name], options) for name in SHAPES),
+            plain=plain_guess(row["incorrect_kinds"]),
             admitted=measured["admitted"], codes=tuple(intern(code_of(reason)) for reason in measured["reasons"]),
         )  # fmt: skip
 

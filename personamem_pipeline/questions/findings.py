@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from personamem_pipeline.questions.facts import HistoryFacts, QuestionFacts, text_digest
-from personamem_pipeline.records import Split
+from personamem_pipeline.records import Persona, Split
 
 
 class Finding(BaseModel):
@@ -38,7 +38,15 @@ class Splits:
 
     def __init__(self) -> None:
         self._persons: dict[Split, set[str]] = {"training": set(), "benchmark": set()}
+        self._tastes: dict[Split, dict[bytes, str]] = {"training": {}, "benchmark": {}}
         self._reveals: dict[Split, dict[bytes, str]] = {"training": {}, "benchmark": {}}
+
+    def add_person(self, person: Persona) -> None:
+        """See what is true of a person."""
+        self._persons[person.split].add(person.person_id)
+        texts = sorted(preference.text.casefold() for preference in person.preferences)
+        if texts:
+            self._tastes[person.split][text_digest("\0".join(texts))] = person.person_id
 
     def add_question(self, question: QuestionFacts) -> None:
         """See a question's person."""
@@ -53,17 +61,21 @@ class Splits:
             seen[digest] = min(seen.get(digest, turn.name), turn.name)
 
     def finding(self) -> Finding:
-        """Nobody is in both splits, and no turn that reveals something is, to the letter."""
+        """Nobody is in both splits, nobody has all the preferences of somebody in the other one, and no turn that reveals
+        something is in both, to the letter."""
         training, benchmark = self._reveals["training"], self._reveals["benchmark"]
         shared = sorted(self._persons["training"] & self._persons["benchmark"])
         turns = sorted(f"{training[key]} = {benchmark[key]}" for key in training.keys() & benchmark.keys())
+        ours, theirs = self._tastes["training"], self._tastes["benchmark"]
+        twins = sorted(f"{ours[key]} = {theirs[key]}" for key in ours.keys() & theirs.keys())
         facts = {
             "training_persons": len(self._persons["training"]),
             "benchmark_persons": len(self._persons["benchmark"]),
             "shared_persons": shared,
+            "persons_with_the_same_preferences": twins,
             "shared_revealing_turns": turns,
         }
-        return Finding(name="disjoint persons", passed=not shared and not turns, facts=facts)
+        return Finding(name="disjoint persons", passed=not shared and not twins and not turns, facts=facts)
 
 
 def disjoint_items(questions: Iterable[QuestionFacts]) -> Finding:

@@ -83,7 +83,8 @@ def origins(store: Store, split: Split, shards: Iterable[tuple[str, str]]) -> Or
     for name, version in known:
         stage, kind = stages.setdefault(name, Stage()), GRAPH[name].kind
         maker = {key: value for key, value in found[name, version].items() if key in _MADE_BY}
-        if asked := {key: int(value) for key, value in found[name, version].items() if key in COST}:
+        asked = {key: int(value) for key, value in found[name, version].items() if key in COST}
+        if any(asked.values()):
             cost.setdefault(name, Counter()).update(asked)
         if maker not in producers.setdefault(name, []):
             producers[name].append(maker)

@@ -28,7 +28,7 @@ from personamem_pipeline.questions.funnel import funnel, origins
 from personamem_pipeline.questions.near_duplicates import NearDuplicates
 from personamem_pipeline.questions.slices import Slices, not_certified, slice_figures, trim, within_bounds
 from personamem_pipeline.questions.tokens import Tokens
-from personamem_pipeline.records import History, Question, Split
+from personamem_pipeline.records import History, Persona, Question, Split
 from personamem_pipeline.seeds import canonical_json
 from personamem_pipeline.store import ROWS, Manifest, Store, full_disk_told
 
@@ -60,16 +60,14 @@ def gather(
     config: QuestionsConfig,
     personas: Mapping[str, str] | None = None,
     certified: bool = True,
-    attributes: Attributes | None = None,
     targets: Shares | None = None,
 ) -> Gathered:
     """Gather one split from the shards (name -> version) of both kinds, store it and say what was found.
 
-    `personas` are only named as parents, for their attributes. `certified=False` is for released rows: their certificates
-    measure nothing, so no row goes for the bounds' sake, and evidence that nobody found may lack. `attributes` (person id
-    -> attribute -> value) are held against `targets` (attribute -> value -> share); without targets the demographics are
-    reported as not applicable. Raises
-    `UserError` when a shard is missing: half a dataset is not a dataset.
+    `personas` are read for their attributes and for persons with the same preferences. `certified=False` is for released
+    rows: their certificates measure nothing, so no row goes for the bounds' sake, and evidence that nobody found may lack.
+    The persons' attributes are held against `targets` (attribute -> value -> share); without targets the demographics are
+    reported as not applicable. Raises `UserError` when a shard is missing: half a dataset is not a dataset.
     """
     kinds = {"histories": histories, "questions": questions} | ({"personas": personas} if personas is not None else {})
     complete = completeness(shards, kinds)
@@ -93,10 +91,16 @@ def gather(
     admitted = [facts for facts in written if facts.admitted and facts.question_id not in trimmed[facts.split]]
     ours = [facts for facts in admitted if facts.split == split]
     evidence = Evidence(ours, optional=not certified)
-    persons, tokens, seen = _look(files, split, written, admitted, evidence, NearDuplicates(config.near_duplicate))
+    splits, near = Splits(), NearDuplicates(config.near_duplicate)
+    attributes = _see_persons(store, personas or {}, splits)
+    persons, tokens, seen = _look(files, split, written, admitted, evidence, splits, near)
     behind = origins(store, split, [(name, found[shard]) for name, found in kinds.items() for shard in shards])
     lost = behind.rejections()
-    figures, slices, counts = funnel(own, trimmed[split], behind), slice_figures(ours), balance(ours)
+    figures, slices, counts = (
+        funnel(own, trimmed[split], behind),
+        slice_figures(ours, certified=certified),
+        balance(ours),
+    )
     planned = {name: row["planned"] for name, row in figures["by_type"].items()}
     spread = balanced(
         planned, ours, config, persons=persons[split], others=persons[_other(split)],
@@ -107,7 +111,7 @@ def gather(
     card = dataset_card(
         kind, questions=ours, persons=len(persons[split]), rejected=len(lost) + len(own) - len(ours), tokens=tokens,
         funnel=figures, slices=slices, balance=counts, findings=findings[1:], producers=behind.producers,
-        cost=behind.cost,
+        cost=behind.cost, certified=certified,
     )  # fmt: skip
     parents = {f"{name}/{shard}": kinds[name][shard] for name in sorted(kinds) for shard in shards}
     store.root.mkdir(parents=True, exist_ok=True)
@@ -132,17 +136,28 @@ def read_questions(store: Store, kind: GatheredKind, version: str) -> list[Quest
     return sorted(rows, key=lambda row: row.question_id)
 
 
+def _see_persons(store: Store, personas: Mapping[str, str], splits: Splits) -> Attributes:
+    """Person id -> attributes, of everybody."""
+    attributes: dict[str, dict[str, str]] = {}
+    for version in personas.values():
+        for person in store.stream_rows("personas", version, Persona):
+            attributes[person.person_id] = person.attributes
+            splits.add_person(person)
+    return attributes
+
+
 def _look(
     files: ShardFiles,
     split: Split,
     written: Sequence[QuestionFacts],
     admitted: Sequence[QuestionFacts],
     evidence: Evidence,
+    splits: Splits,
     near: NearDuplicates,
 ) -> tuple[dict[Split, list[str]], Tokens, tuple[Finding, ...]]:
     """Persons of each split, token figures of one, and what a pass over the texts finds."""
     persons: dict[Split, list[str]] = {"benchmark": [], "training": []}
-    tokens, splits = Tokens(), Splits()
+    tokens = Tokens()
     for question in written:
         splits.add_question(question)
     for other in BOTH:

@@ -11,7 +11,8 @@ from typing import Any
 
 from personamem_pipeline.errors import Refused
 from personamem_pipeline.llm.client import Endpoint, Prompt
-from personamem_pipeline.questions.trials import Choice, ChoiceReply, Trials
+from personamem_pipeline.questions.stating import same_preference
+from personamem_pipeline.questions.trials import Choice, ChoiceReply, StateReply, Trials
 
 Hits = tuple[bool | None, ...]
 """Of each option order, whether the reader was right; None: no usable answer."""
@@ -41,10 +42,14 @@ Answers = list[dict[str, Any]]
 
 
 def ask(
-    readers: Sequence[Endpoint], tried: Sequence[Trials], on_progress: Callable[[int, int], None] | None
+    readers: Sequence[Endpoint],
+    tried: Sequence[Trials],
+    control: Sequence[Prompt[StateReply]],
+    on_progress: Callable[[int, int], None] | None,
 ) -> Answers:
-    """The readers' replies, one `map` each and no request twice: the first to all trials, the others to the blind ones."""
-    every = [prompt for trials in tried for prompt in _all(trials)]
+    """The readers' replies, one `map` each and no request twice: the first to all trials and the control, the others to
+    the blind ones."""
+    every = [*control, *(prompt for trials in tried for prompt in _all(trials))]
     blind: list[Prompt[Any]] = [choice.prompt for trials in tried for choice in trials.blind]
     distinct = [{_identity(prompt): prompt for prompt in asked} for asked in (every, *[blind] * (len(readers) - 1))]
     total = sum(map(len, distinct))
@@ -69,6 +74,12 @@ def _identity(prompt: Prompt[Any]) -> str:
 def _all(trial: Trials) -> list[Prompt[Any]]:
     choices = (*trial.blind, *trial.oracle, *trial.update, *trial.swapped)
     return [*(choice.prompt for choice in choices), trial.query, *trial.hints]
+
+
+def noticed(control: Prompt[StateReply], label: str, answers: Answers) -> bool:
+    """Whether the first reader stated what the control says outright."""
+    reply = answers[0][_identity(control)]
+    return not isinstance(reply, Refused) and same_preference(reply.preference, label)
 
 
 def outcomes(trial: Trials, answers: Answers) -> Outcomes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from personamem_pipeline.errors import UserError
 from personamem_pipeline.questions.recipes import Recipe, recipe
 from personamem_pipeline.records import Event, History, Persona, Preference, QuestionType, Rejection, Session
 from personamem_pipeline.seeds import rng
@@ -46,6 +47,13 @@ def plan_questions(persona: Persona, history: History) -> tuple[list[QuestionPla
     superseded = {preference.replaces for preference in persona.preferences}
     found: dict[tuple[Event, str | None], list[Session]] = {}
     for session in history.sessions:
+        if session.preference is not None and session.preference != by_id.get(session.preference.preference_id):
+            raise UserError(
+                "the session is about a preference that the person does not have so",
+                where=session.session_id,
+                expected="a history made from this very person",
+                remedy="materialize conversations and histories again from these persons",
+            )
         found.setdefault((session.event, session.preference_id), []).append(session)
     plans: list[QuestionPlan] = []
     rejected: list[Rejection] = []

@@ -20,6 +20,7 @@ from personamem_pipeline.questions.released_people import TOKENIZER, Person, ope
 from personamem_pipeline.questions.released_preferences import PersonPreferences, flat_profile
 from personamem_pipeline.questions.released_rows import ReleasedRow
 from personamem_pipeline.questions.released_sessions import AUTHOR, sessions_of
+from personamem_pipeline.questions.shape import guess_score, longest, shortest
 from personamem_pipeline.records import (
     Certificate,
     History,
@@ -143,6 +144,15 @@ def released_questions(config: ReleasedConfig, person_ids: Sequence[str]) -> tup
     return questions, rejected
 
 
+def released_records(config: ReleasedConfig, person_ids: Sequence[str]) -> list[tuple[str, str]]:
+    """(id as a question, id as a rejection) of every record of these persons: one of the two is what became of it."""
+    records: list[tuple[str, str]] = []
+    for person in _people(config, person_ids):
+        records += person.row_ids.items()
+        records += [(read.row_id, read.row_id) for read in person.shared]
+    return records
+
+
 def _people(config: ReleasedConfig, person_ids: Sequence[str]) -> Iterator[Person]:
     files = open_files(config)
     return (files.person(name) for name in person_ids)
@@ -161,6 +171,7 @@ def _question(person: Person, question_id: str, row: ReleasedRow, preference: Pr
     assert kind and who and conversation and row.query is not None  # `row_flaws` has refused the others
     first, second, third = row.incorrect_answers
     forget = kind == "ask_to_forget"
+    options = (row.correct_answer, *row.incorrect_answers)
     return Question(
         question_id=question_id, person_id=person.person_id, split=person.split, user_query=row.query,
         correct_answer=row.correct_answer, incorrect_answers=(first, second, third),
@@ -170,15 +181,10 @@ def _question(person: Person, question_id: str, row: ReleasedRow, preference: Pr
         conversation_scenario=conversation, wording="seen",
         evidence=tuple(person.messages[place].turn_id for place in person.located[question_id].places), author=AUTHOR,
         certificate=RELEASED.model_copy(
-            update={**_length_guesses(row), "update_accuracy": 0.0 if row.updated and not forget else None}
+            update={
+                "longest_guess": guess_score(longest, options),
+                "shortest_guess": guess_score(shortest, options),
+                "update_accuracy": 0.0 if row.updated and not forget else None,
+            }
         ),
     )  # fmt: skip
-
-
-def _length_guesses(row: ReleasedRow) -> dict[str, float]:
-    """What picking the longest, or the shortest, option scores: 1 over the ties when the right one is among them."""
-    lengths = [len(row.correct_answer), *map(len, row.incorrect_answers)]
-    return {
-        name: 1 / lengths.count(best) if lengths[0] == best else 0.0
-        for name, best in (("longest_guess", max(lengths)), ("shortest_guess", min(lengths)))
-    }

@@ -13,8 +13,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from personamem_pipeline.records import Question
-
 Guesser = Callable[[Sequence[str]], list[int]]
 _WORD = re.compile(r"[^\W_]+")
 _ALIKE = 1e-9
@@ -65,15 +63,15 @@ def guess_score(guesser: Guesser, options: Sequence[str]) -> float:
     return 1 / len(picked) if 0 in picked else 0.0
 
 
-def generic_guess(question: Question) -> float | None:
+def plain_guess(kinds: Sequence[str]) -> float | None:
     """What always picking the plain answer scores; None where no option is labelled as one (private data, or a dataset
     that does not say what its distractors do).
 
     It reads the labels, so it is the best that any guesser by plainness could do. Rows of one kind are all right or all
     wrong under it: over a dataset it scores the share of the rows whose right answer leaves a taste alone.
     """
-    plain = question.incorrect_kinds.count("generic")
-    plain_is_right = bool({"forgotten", "others"} & set(question.incorrect_kinds))
+    plain = kinds.count("generic")
+    plain_is_right = bool({"forgotten", "others"} & set(kinds))
     if not plain and not plain_is_right:
         return None
     return plain_is_right / (plain_is_right + plain)

@@ -64,29 +64,32 @@ def _trim_slice(rows: Sequence[QuestionFacts], bound: float) -> dict[str, str]:
     return refused
 
 
-def slice_figures(questions: Sequence[QuestionFacts]) -> Slices:
+def slice_figures(questions: Sequence[QuestionFacts], *, certified: bool = True) -> Slices:
     """Mean scores over all questions and over each type; `None` where there is nothing to take a mean of.
 
     Accuracies are those of the certificates, `blind` the best reader's: a row's own is already the better of its readers',
     and the mean of that would lie over chance for readers that only guess. Guesses are what
     picking an option by its shape scores (chance is 0.25).
+    Rows that nobody certified have no accuracies, only guesses.
     """
-    return {name: _figures(rows) for name, rows in {ALL: questions, **by_type(questions)}.items()}
+    return {name: _figures(rows, certified) for name, rows in {ALL: questions, **by_type(questions)}.items()}
 
 
-def _figures(rows: Sequence[QuestionFacts]) -> dict[str, Any]:
-    readers = _by_reader(rows)
+def _figures(rows: Sequence[QuestionFacts], certified: bool) -> dict[str, Any]:
+    measured = rows if certified else ()
+    readers = _by_reader(measured)
     return {
         "questions": len(rows),
         "blind": max((mean for mean in readers.values() if mean is not None), default=None),
         "blind_by_reader": readers,
-        "oracle": _mean(row.oracle for row in rows),
-        "update": _mean(row.update for row in rows if row.update is not None),
-        "swapped": _mean(row.swapped for row in rows),
-        "implicitness": _mean(row.implicitness for row in rows),
+        "oracle": _mean(row.oracle for row in measured),
+        "update": _mean(row.update for row in measured if row.update is not None),
+        "swapped": _mean(row.swapped for row in measured),
+        "implicitness": _mean(row.implicitness for row in measured),
         "longest": _mean(row.longest for row in rows),
         "shortest": _mean(row.shortest for row in rows),
         **{shape: _mean(row.shapes[index] for row in rows) for index, shape in enumerate(SHAPES)},
+        "plain": _mean(row.plain for row in rows if row.plain is not None),
     }
 
 

@@ -31,6 +31,9 @@ preference, what it says in as few of its own words as possible. Do not infer an
 things from which one could guess, or only asks for something, preference is the empty text."""
 
 
+OUTRIGHT = "Just so you know, I like {preference}."
+
+
 class ChoiceReply(BaseModel):
     """What the endpoint answers to the task `choice`."""
 
@@ -104,7 +107,10 @@ def hints(question: Question, evidence: Evidence) -> tuple[Hint, ...]:
     if question.pref_type == "sensitive_info":
         return ()
     return tuple(
-        Hint(turn.content, (question.preference, evidence.label_of[turn.turn_id]))
+        Hint(
+            turn.content,
+            tuple(sorted({question.preference, question.prev_pref, evidence.label_of[turn.turn_id]} - {""})),
+        )
         for turn in evidence.only("reveals", "updates")
     )
 
@@ -148,6 +154,13 @@ def trials(
         query=_stated(question.user_query, seed),
         hints=tuple(_stated(hint.text, seed) for hint in hints(question, evidence)),
     )
+
+
+def control(questions: Sequence[Question], seed: int) -> tuple[Prompt[StateReply], str] | None:
+    """A text that says a preference outright, and which: a reader who does not notice it cannot vouch for the others.
+    None where no question is about a taste."""
+    tastes = sorted({question.preference for question in questions if question.pref_type != "sensitive_info"})
+    return (_stated(OUTRIGHT.format(preference=tastes[0]), seed), tastes[0]) if tastes else None
 
 
 def _choices(question: Question, turns: Sequence[Message], orders: int, seed: int) -> tuple[Choice, ...]:

@@ -6,9 +6,11 @@ import dagster as dg
 import pytest
 
 from assets.checks import PROMISES
+from personamem_pipeline.demo import failures, materialize
 from personamem_pipeline.lineage import GRAPH
 from personamem_pipeline.questions.gather import read_histories
 from personamem_pipeline.records import Persona
+from resources.endpoint import EndpointResource
 from tests.pipeline import DATA, Pipeline
 
 SHARDED = [name for name in DATA if GRAPH[name].sharded]
@@ -90,3 +92,20 @@ def test_a_broken_seeds_file_fails_with_its_own_message(empty: Pipeline) -> None
     failure = result.get_step_failure_events()[0].step_failure_data.user_failure_data
     assert failure is not None and f"{broken}:2" in (failure.description or "")
     assert not (empty.home / "store" / "persona_seeds").exists()
+
+
+def test_a_budget_bounds_all_stages_of_a_run_together(empty: Pipeline) -> None:
+    """Either stage alone would stay within it."""
+    spent = {}
+    for budget in (None, 1):
+        endpoint = EndpointResource(model="simulator/1", budget_tokens=budget and sum(spent.values()) * 3 // 4)
+        names = ["persona_seeds", "personas", "conversations"]
+        result = materialize(empty.definitions(endpoint=endpoint), empty.instance, names, empty.shards)
+        if budget is None:
+            assert result.success
+            for name in names[1:]:
+                found = [empty.metadata(name, shard) for shard in empty.shards][-1]
+                spent[name] = found["llm_prompt_tokens"] + found["llm_completion_tokens"]
+            assert max(spent.values()) < sum(spent.values()) * 3 // 4 * 1.2
+    failed = {name: message for name, message in failures(result)}
+    assert list(failed) == ["conversations"] and "budget" in failed["conversations"]

@@ -10,12 +10,14 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from personamem_pipeline.errors import Refused, UserError
 from personamem_pipeline.llm import connection, limits
+from personamem_pipeline.llm.client import Endpoint
 from tests.llm.faults import DROP, GOOD, KEY, Reply, choices, completion, endpoint, error, row_of, server
 
 
@@ -72,6 +74,22 @@ def test_a_row_that_always_fails_is_refused_alone(fault: Reply) -> None:
     assert [reply.args[0] for reply in refused] == ["row3"]
     assert refused[0].args[-1].startswith("unanswered: 4 requests failed")
     assert (len(replies), used.usage.calls, used.usage.refused) == (10, 9, 1)
+
+
+@pytest.mark.parametrize("fault", [error(500, "cannot"), DROP])
+def test_it_is_refused_alone_in_a_re_run_too_where_the_cache_has_all_others(fault: Reply, tmp_path: Path) -> None:
+    down = False
+
+    def handle(request: dict[str, Any], headers: dict[str, str]) -> Reply:
+        return fault if down or row_of(request) == "q3" else GOOD
+
+    with server(handle) as url:
+        for _ in range(2):
+            replies = endpoint(url, max_retries=3, concurrency=2, cache=tmp_path / "c").map(choices(10))
+            assert [index for index, reply in enumerate(replies) if isinstance(reply, Refused)] == [3]
+        down = True
+        with pytest.raises(UserError):
+            endpoint(url, max_retries=3, concurrency=2, cache=tmp_path / "c").map(choices(10))
 
 
 def test_too_many_requests_cost_time_and_never_a_row() -> None:
@@ -219,3 +237,17 @@ def test_keys_are_in_no_error_and_no_log(caplog: pytest.LogCaptureFixture) -> No
     assert KEY not in shown + caplog.text
     assert "pass-word" not in shown
     assert "also-secret" not in shown
+
+
+@pytest.mark.parametrize("status", [400, 401, 429])
+def test_a_key_that_the_server_repeats_is_left_out(status: int) -> None:
+    def handle(request: dict[str, Any], headers: dict[str, str]) -> Reply:
+        return error(status, f"Received {headers['authorization']}", "insufficient_quota" if status == 429 else None)
+
+    with server(handle) as url:
+        used = Endpoint(url, "m", "my-very-secret", max_retries=1)
+        try:
+            told = str(used.map(choices(1))[0])
+        except UserError as problem:
+            told = str(problem)
+    assert "Received" in told and "my-very-secret" not in told

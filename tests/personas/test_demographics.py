@@ -10,7 +10,7 @@ import pytest
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.llm.simulator.groups import KINDS, groups_of
 from personamem_pipeline.personas.demographics import TABLES, load_tables, target_shares
-from personamem_pipeline.personas.seeds import make_seeds
+from personamem_pipeline.personas.seeds import draw_seeds
 from personamem_pipeline.presets import SeedsConfig
 from personamem_pipeline.seeds import rng
 
@@ -25,7 +25,7 @@ attributes:
 @pytest.mark.parametrize("name", sorted(file.stem for file in TABLES.glob("*.yaml")))
 def test_sampled_persons_come_to_the_target_shares(name: str) -> None:
     config = SeedsConfig(tables=name, training_persons=2500, benchmark_persons=500)
-    rows = make_seeds(config, 0)
+    rows = draw_seeds(config, 0).rows
     for attribute, shares in target_shares(config).items():
         assert sum(shares.values()) == pytest.approx(1)
         seen = Counter(row.attributes.get(attribute, "") for row in rows)

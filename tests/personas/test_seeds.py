@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.llm.simulator.world import OPPOSITE_TAGS
-from personamem_pipeline.personas.seeds import LINE_LIMIT, draw_seeds, make_seeds
+from personamem_pipeline.personas.seeds import LINE_LIMIT, draw_seeds
 from personamem_pipeline.presets import SeedsConfig
 
 CONFIG = SeedsConfig(training_persons=4, benchmark_persons=2)
@@ -30,9 +30,9 @@ def line(text: str) -> str:
 
 def test_sampled_seeds_are_the_same_every_time_and_belong_to_groups_that_agree() -> None:
     config = SeedsConfig(training_persons=200, benchmark_persons=100)
-    rows = make_seeds(config, 5)
-    assert rows == make_seeds(config, 5)
-    assert rows != make_seeds(config, 6)
+    rows = draw_seeds(config, 5).rows
+    assert rows == draw_seeds(config, 5).rows
+    assert rows != draw_seeds(config, 6).rows
     assert [row.person_id for row in rows[:1] + rows[-1:]] == ["t0000", "b0099"]
     assert {row.split for row in rows[:200]} == {"training"}
     for row in rows:
@@ -43,7 +43,7 @@ def test_sampled_seeds_are_the_same_every_time_and_belong_to_groups_that_agree()
 
 
 def test_the_sentences_that_the_demo_was_tuned_on_stay_the_same() -> None:
-    rows = make_seeds(SeedsConfig(training_persons=3, benchmark_persons=2), 0)
+    rows = draw_seeds(SeedsConfig(training_persons=3, benchmark_persons=2), 0).rows
     assert [row.persona for row in rows] == [
         "A middle-aged office worker and parent from the city.",
         "A middle-aged creative worker from the countryside.",
@@ -55,8 +55,8 @@ def test_the_sentences_that_the_demo_was_tuned_on_stay_the_same() -> None:
 
 
 def test_more_persons_do_not_change_the_ones_there_are() -> None:
-    few = make_seeds(CONFIG, 0)
-    many = make_seeds(SeedsConfig(training_persons=9, benchmark_persons=5), 0)
+    few = draw_seeds(CONFIG, 0).rows
+    many = draw_seeds(SeedsConfig(training_persons=9, benchmark_persons=5), 0).rows
     assert {row.person_id: row for row in few}.items() <= {row.person_id: row for row in many}.items()
 
 
@@ -68,7 +68,7 @@ def test_a_file_is_drawn_from_by_seed_and_a_repeated_sentence_is_one_person(tmp_
     drawn = draw_seeds(config, 0)
     assert drawn == draw_seeds(config, 0)
     assert (drawn.lines, drawn.duplicates) == (60, 30)
-    assert drawn.rows != make_seeds(config, 1)
+    assert drawn.rows != draw_seeds(config, 1).rows
     assert len({row.persona.casefold() for row in drawn.rows}) == 6
     assert [row.person_id for row in drawn.rows] == ["t0000", "t0001", "t0002", "t0003", "b0000", "b0001"]
     assert all(row.attributes for row in drawn.rows), "hints for what the sentence leaves open"
@@ -97,7 +97,7 @@ def test_every_sentence_has_the_same_chance(tmp_path: Path) -> None:
     config = write(tmp_path / "seeds.jsonl", [line(f"Person {index}") for index in range(12)])
     times = [0] * 12
     for seed in range(400):
-        for row in make_seeds(config, seed):
+        for row in draw_seeds(config, seed).rows:
             times[int(row.persona.split()[1])] += 1
     assert all(abs(count - 200) < 50 for count in times), times
 

@@ -12,7 +12,7 @@ import pytest
 from personamem_pipeline.llm.client import Endpoint
 from personamem_pipeline.llm.simulator import app
 from personamem_pipeline.personas.plan import Want, plan_wants
-from personamem_pipeline.personas.seeds import make_seeds
+from personamem_pipeline.personas.seeds import draw_seeds
 from personamem_pipeline.personas.write import PersonaReply, Profile, WrittenPreference, find_problem, write_personas
 from personamem_pipeline.presets import PersonasConfig, SeedsConfig
 from personamem_pipeline.records import Persona, PersonaSeed, Rejection
@@ -33,7 +33,7 @@ def simulator() -> Endpoint:
 
 
 def write(config: PersonasConfig = PERSONAS, seeds: SeedsConfig = SEEDS) -> tuple[list[Persona], list[Rejection]]:
-    return write_personas(make_seeds(seeds, 0), config, simulator(), 0)
+    return write_personas(draw_seeds(seeds, 0).rows, config, simulator(), 0)
 
 
 def answer_with(monkeypatch: pytest.MonkeyPatch, task: str, change: Callable[[Json, dict[str, Any]], Any]) -> None:
@@ -48,7 +48,7 @@ def test_written_persons_are_what_was_planned(config: PersonasConfig, tables: st
     personas, rejected = write(config, seeds)
     assert len(personas) + len(rejected) == 40
     assert len(rejected) <= 1, rejected
-    by_seed = {row.person_id: row for row in make_seeds(seeds, 0)}
+    by_seed = {row.person_id: row for row in draw_seeds(seeds, 0).rows}
     for persona in personas:
         wants = plan_wants(persona.person_id, config, 0)
         first = [preference for preference in persona.preferences if preference.replaces is None]
@@ -71,7 +71,7 @@ def test_written_persons_are_what_was_planned(config: PersonasConfig, tables: st
 
 
 def test_writing_is_reproducible_and_does_not_depend_on_the_neighbours() -> None:
-    rows = make_seeds(SEEDS, 0)
+    rows = draw_seeds(SEEDS, 0).rows
     everybody, _ = write()
     some, _ = write_personas(rows[5:9], PERSONAS, simulator(), 0)
     assert write()[0] == everybody
@@ -94,7 +94,7 @@ def test_who_cannot_be_written_is_rejected_with_a_reason() -> None:
 def test_progress_reaches_its_end_with_and_without_a_review(review: bool) -> None:
     told: list[tuple[int, int]] = []
     config = PERSONAS.model_copy(update={"review": review})
-    write_personas(make_seeds(SEEDS, 0), config, simulator(), 0, lambda done, of: told.append((done, of)))
+    write_personas(draw_seeds(SEEDS, 0).rows, config, simulator(), 0, lambda done, of: told.append((done, of)))
     assert told == [(step, len(told)) for step in range(1, len(told) + 1)]
     assert len(told) == 20 * (1 + review)
 
@@ -167,7 +167,7 @@ def test_a_review_fails_closed(monkeypatch: pytest.MonkeyPatch, problems: Any, r
     answer_with(monkeypatch, "review", lambda brief, reply: {"problems": problems})
     personas, rejected = write()
     assert personas == []
-    assert [row.row_id for row in rejected] == [row.person_id for row in make_seeds(SEEDS, 0)]
+    assert [row.row_id for row in rejected] == [row.person_id for row in draw_seeds(SEEDS, 0).rows]
     assert all(row.reason.startswith(reason) for row in rejected)
     if reason.startswith("review: it"):  # the reply had the right form
         assert all('"problems"' in row.content for row in rejected)

@@ -14,6 +14,7 @@ from personamem_pipeline.questions.balance import (
     balanced,
     compare,
     merged_cells,
+    type_shifts,
 )
 from personamem_pipeline.questions.facts import QuestionFacts
 from personamem_pipeline.questions.findings import Finding
@@ -44,10 +45,18 @@ def test_what_is_as_planned_is_balanced_and_says_what_was_not_tested() -> None:
 
 
 def test_a_type_that_refusals_hit_is_found() -> None:
-    planned = balance(rows())["pref_type"] | {"sensitive_info": 40}
-    finding = spread(rows(), planned)
+    many = rows() * 20
+    had = balance(many)["pref_type"]
+    assert spread(many, had).passed
+    finding = spread(many, had | {"sensitive_info": 2 * had["sensitive_info"]})
     assert not finding.passed
-    assert finding.facts["unbalanced"][0].startswith("type sensitive_info: -0.257")
+    assert [problem for problem in finding.facts["unbalanced"] if problem.startswith("type sensitive_info: -0.4")]
+    few = balance(rows())["pref_type"]
+    assert spread(rows(), few | {"sensitive_info": 2 * few["sensitive_info"]}).passed, (
+        "a handful of rows proves nothing"
+    )
+    rare = type_shifts({"a": 900, "b": 90}, {"a": 900, "b": 1})
+    assert rare["b"] < -0.98, "a rare type that is gone is no small shift"
 
 
 def test_a_topic_that_takes_over_is_found_whatever_its_case() -> None:

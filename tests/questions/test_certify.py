@@ -11,6 +11,7 @@ import pytest
 
 from personamem_pipeline.errors import Refused, UserError
 from personamem_pipeline.llm.client import Endpoint, Prompt
+from personamem_pipeline.llm.simulator.app import TASKS
 from personamem_pipeline.presets import QuestionsConfig
 from personamem_pipeline.questions.certify import certify, judge
 from personamem_pipeline.questions.outcomes import Outcomes
@@ -146,9 +147,9 @@ def test_what_is_said_openly_by_nature_is_no_hint() -> None:
             assert own == ()
         else:
             assert len(own) == 1 + question.updated
-            assert [hint.labels[1] for hint in own][-1] == question.preference
+            assert question.preference in own[-1].labels
             if question.updated and question.pref_type != "ask_to_forget":
-                assert own[0].labels[1] == question.prev_pref
+                assert all({question.preference, question.prev_pref} == set(hint.labels) for hint in own)
 
 
 @pytest.mark.parametrize("text", ["{second}", "  {second}", "", "   "])
@@ -333,3 +334,11 @@ def test_errors_refuse(refuses: Callable[[Prompt[Any]], bool], reasons: list[str
 def test_somebody_must_read() -> None:
     with pytest.raises(UserError, match="no reader"):
         certify([], [], QUESTIONS, [], 0)
+
+
+def test_a_reader_who_notices_nothing_cannot_vouch_for_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its silence about a leak is worth something only if it speaks up where a preference is said outright."""
+    monkeypatch.setitem(TASKS, "state", lambda brief, rng: {"preference": ""})
+    made = rooms()
+    certified = certify(made.questions[:6], made.histories, QUESTIONS, [simulator()], 0)
+    assert all("reader" in codes(question.certificate) for question in certified)

@@ -331,3 +331,21 @@ def test_the_simulators_rows_keep_every_promise(tmp_path: Path, kind: GatheredKi
     admitted = {question.question_id for question in read_questions(store, kind, result.manifest.version)}
     rejected = {row.row_id for row in rejected_rows(store, kind, result.manifest.version)}
     assert admitted | rejected == own and not admitted & rejected
+
+
+def test_persons_with_all_the_same_preferences_are_found_across_the_splits(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    histories, questions = people()
+    rows = [
+        Persona(
+            person_id=name, split=split_of(name), seed_persona="A baker.", name="A", profile={}, author="a",
+            preferences=(
+                Preference(preference_id=f"{name}.p0", topic="t", text=text, pref_type="neutral_preferences"),
+            ),
+        )
+        for name, text in {"t0000": "Green tea", "t0001": "coffee", "b0000": "green tea"}.items()
+    ]  # fmt: skip
+    version = store.write_rows("personas", Persona, rows, parents={}, producer={}).version
+    result = gathered(store, "benchmark", deal(store, histories, questions), personas={"0": version})
+    finding = next(finding for finding in result.findings if finding.name == "disjoint persons")
+    assert not finding.passed and finding.facts["persons_with_the_same_preferences"] == ["t0000 = b0000"]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from personamem_pipeline.questions.shape import GUESSERS, generic_guess, guess_score, longest, shortest
+from personamem_pipeline.questions.shape import GUESSERS, guess_score, longest, plain_guess, shortest
 from personamem_pipeline.records import DistractorKind, QuestionType, Who
 from tests.questions.test_options import question
 
@@ -74,4 +74,4 @@ def test_always_plain(
     pref_type: QuestionType, who: Who, kinds: tuple[DistractorKind, DistractorKind, DistractorKind], score: float | None
 ) -> None:
     row = question("q").model_copy(update={"pref_type": pref_type, "who": who, "incorrect_kinds": kinds})
-    assert generic_guess(row) == score
+    assert plain_guess(row.incorrect_kinds) == score

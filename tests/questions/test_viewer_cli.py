@@ -66,7 +66,11 @@ def test_a_directory_from_elsewhere(tmp_path: Path) -> None:
 
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     store, page = Store(tmp_path / "store"), tmp_path / "viewer.html"
-    problems = {"benchmark": "there is no benchmark yet", "histories": "no such dataset", "nowhere/at": "no such dataset"}
+    problems = {
+        "benchmark": "there is no benchmark yet",
+        "histories": "no such dataset",
+        "nowhere/at": "no such dataset",
+    }
     for name, problem in problems.items():
         with pytest.raises(UserError, match=problem):
             view_command(name, page, store)

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from personamem_pipeline.llm.client import Usage
 from personamem_pipeline.settings import load_settings
 from resources.endpoint import EndpointResource
 from tests.llm.faults import choices
@@ -18,13 +17,12 @@ def test_the_key_comes_from_the_environment_and_is_in_no_configuration(monkeypat
     assert "secret-key" not in repr(resource) + repr(endpoint) + resource.model_dump_json()
 
 
-def test_every_opening_counts_its_own_usage_unless_it_is_given_one() -> None:
+def test_every_opening_counts_its_own_usage_and_all_share_the_runs_ledger() -> None:
     resource = EndpointResource(model="simulator/1", reader_model="guesser/1")
-    assert resource.open().usage is not resource.open().usage
-    shared = Usage()
-    second = resource.open_second_reader(shared)
+    first, again, second = resource.open(), resource.open(), resource.open_second_reader()
     assert second is not None
-    assert resource.open(shared).usage is second.usage is shared
+    assert first.usage is not again.usage
+    assert first.ledger is again.ledger is second.ledger is not None
 
 
 def test_settings_arrive_at_the_author_and_the_second_reader(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
