@@ -38,12 +38,14 @@ class Splits:
 
     def __init__(self) -> None:
         self._persons: dict[Split, set[str]] = {"training": set(), "benchmark": set()}
+        self._sentences: dict[Split, set[str]] = {"training": set(), "benchmark": set()}
         self._tastes: dict[Split, dict[bytes, str]] = {"training": {}, "benchmark": {}}
         self._reveals: dict[Split, dict[bytes, str]] = {"training": {}, "benchmark": {}}
 
     def add_person(self, person: Persona) -> None:
         """See what is true of a person."""
         self._persons[person.split].add(person.person_id)
+        self._sentences[person.split].add(person.seed_persona)
         texts = sorted(preference.text.casefold() for preference in person.preferences)
         if texts:
             self._tastes[person.split][text_digest("\0".join(texts))] = person.person_id
@@ -73,6 +75,8 @@ class Splits:
             "benchmark_persons": len(self._persons["benchmark"]),
             "shared_persons": shared,
             "persons_with_the_same_preferences": twins,
+            # No offence: a sentence is a group of people, and tables know few.
+            "seed_sentences_in_both": len(self._sentences["training"] & self._sentences["benchmark"]),
             "shared_revealing_turns": turns,
         }
         return Finding(name="disjoint persons", passed=not shared and not twins and not turns, facts=facts)
