@@ -48,8 +48,9 @@ def build(data: DataConfig, model: str, readers: tuple[str, ...]) -> list[dg.Ass
                 planned = [lost if lost in gone else made for made, lost in records]
                 return Made(rows, planned, rejected, given=histories)
             of = {history.person_id: history for history in histories}
-            planned = [plan.question_id for p in persons for plan in plan_questions(p, of[p.person_id])[0]]
-            planned += [item.row_id for p in persons for item in plan_questions(p, of[p.person_id])[1]]
+            plans = [plan_questions(person, of[person.person_id]) for person in persons]
+            planned = [plan.question_id for own, _ in plans for plan in own]
+            planned += [lacking.row_id for _, rejected in plans for lacking in rejected]
             tell = shard.tell("questions", author)
             written, rejected = write_questions(persons, histories, author, data.seed, tell)
             tell = shard.tell("certificates", author)

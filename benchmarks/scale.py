@@ -26,7 +26,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-SHARDED = ["persona_seeds", "personas", "conversations", "histories", "questions"]
+SEEDS = ["persona_seeds"]
+SHARDED = ["personas", "conversations", "histories", "questions"]
 GATHERED = ["training_dataset", "benchmark"]
 PERSONS_PER_SHARD = 20
 BENCHMARK_SHARE = 0.2
@@ -87,7 +88,8 @@ def build(persons: int, preset: str, processes: int, *, cache: bool) -> dict[str
         started = time.monotonic()
         cut = -(-len(shards) // processes)
         parts = [shards[start : start + cut] for start in range(0, len(shards), cut)]
-        sharded = _workers(home, persons, preset, SHARDED, parts, cache)
+        seeded = _workers(home, persons, preset, SEEDS, [[]], cache)  # alone: it makes the instance's database
+        sharded = [*seeded, *_workers(home, persons, preset, SHARDED, parts, cache)]
         gathered = _workers(home, persons, preset, GATHERED, [[]], cache)
         seconds = time.monotonic() - started
     finally:
