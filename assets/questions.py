@@ -47,12 +47,12 @@ def build(data: DataConfig, model: str, readers: tuple[str, ...]) -> list[dg.Ass
                 records = released_records(data.released, [person.person_id for person in persons])
                 planned = [lost if lost in gone else made for made, lost in records]
                 return Made(rows, planned, rejected, given=histories)
+            tell = shard.tell("questions", author)
+            written, rejected = write_questions(persons, histories, author, data.seed, tell)
             of = {history.person_id: history for history in histories}
             plans = [plan_questions(person, of[person.person_id]) for person in persons]
             planned = [plan.question_id for own, _ in plans for plan in own]
-            planned += [lacking.row_id for _, rejected in plans for lacking in rejected]
-            tell = shard.tell("questions", author)
-            written, rejected = write_questions(persons, histories, author, data.seed, tell)
+            planned += [row.row_id for _, lacking in plans for row in lacking]
             tell = shard.tell("certificates", author)
             rows = certify(written, histories, data.questions, endpoints, data.seed, tell)
             return Made(rows, planned, rejected, given=histories)

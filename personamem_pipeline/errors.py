@@ -29,12 +29,12 @@ class IntegrityError(UserError):
 class Refused(Exception):
     """A model endpoint gave no usable answer to one request; the row it was for is rejected, never defaulted.
 
-    `args` are the row's key and the reason (`code: explanation`); `content` is what came back instead, cut to
-    `CONTENT_LIMIT` characters, so that a rejection can show it.
+    `args` are the row's key and the reason (`code: explanation`); `content` is what came back instead, cut as the
+    rejection that will show it.
     """
 
-    CONTENT_LIMIT = 2000
-
     def __init__(self, key: str, reason: str, content: str = "") -> None:
+        from personamem_pipeline.records import CONTENT_LIMIT  # here: the command line loads errors before pydantic
+
         super().__init__(key, reason)
-        self.content = content[: self.CONTENT_LIMIT]
+        self.content = content[:CONTENT_LIMIT]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 PreferenceType = Literal[
     "stereotypical_pref",
@@ -229,6 +229,10 @@ class Question(Record):
         return (self.correct_answer, first, second, third)
 
 
+CONTENT_LIMIT = 2000
+"""Characters of what was rejected that are kept."""
+
+
 class Rejection(Record):
     """A row that was planned or written and did not pass: rows in = rows out + rejections."""
 
@@ -236,5 +240,5 @@ class Rejection(Record):
     person_id: str
     reason: str
     """`code: explanation`; the funnel counts the codes."""
-    content: str = ""
-    """What came back instead, cut to 2,000 characters; empty when nothing did."""
+    content: Annotated[str, AfterValidator(lambda text: text[:CONTENT_LIMIT])] = ""
+    """What came back instead, cut to `CONTENT_LIMIT` characters; empty when nothing did."""

@@ -128,6 +128,4 @@ def _session(persona: Persona, plan: SessionPlan, reply: SessionReply, author: s
 
 
 def _rejection(plan: SessionPlan, persona: Persona, reason: str, content: str) -> Rejection:
-    return Rejection(
-        row_id=plan.session_id, person_id=persona.person_id, reason=reason, content=content[: Refused.CONTENT_LIMIT]
-    )
+    return Rejection(row_id=plan.session_id, person_id=persona.person_id, reason=reason, content=content)

@@ -18,9 +18,6 @@ from personamem_pipeline.personas.texts import mentions, words
 from personamem_pipeline.presets import PersonasConfig
 from personamem_pipeline.records import Persona, PersonaSeed, Preference, Rejection
 
-CONTENT_LIMIT = 2000
-"""Characters of a reply that a rejection keeps."""
-
 INSTRUCTIONS = """You write one fictional person for a test of long-term memory in chatbots.
 The brief gives a seed sentence, the list `wanted` and, where the sentence leaves something open, `attributes`: hints at
 who the person is. Where a hint contradicts the sentence, the sentence is right. Reply with a JSON object:
@@ -102,7 +99,7 @@ class _Draft:
     def reject(self, reason: str, content: str) -> None:
         self.person = None
         self.rejection = Rejection(
-            row_id=self.row.person_id, person_id=self.row.person_id, reason=reason, content=content[:CONTENT_LIMIT]
+            row_id=self.row.person_id, person_id=self.row.person_id, reason=reason, content=content
         )
 
 

@@ -21,8 +21,6 @@ from personamem_pipeline.store import REJECTED
 HISTORIES, QUESTIONS = "histories.parquet", "questions.parquet"
 HISTORY_GROUP, QUESTION_GROUP = 16, 256
 """Rows in a row group; 16 histories of 128k tokens are 8 MB of text."""
-CONTENT = 2000
-"""Characters of a refused question that are kept."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +64,4 @@ def _rejection(row: pa.RecordBatch, length: str | None) -> Rejection:
     question = from_arrow(Question, row.to_pylist()[0])
     reasons = [length] if length else [" ".join(reason.split()) for reason in question.certificate.reasons]
     text = canonical_json(question.model_dump(mode="json", exclude={"certificate": {"reasons"}}))
-    return Rejection(
-        row_id=question.question_id, person_id=question.person_id, reason="\n".join(reasons), content=text[:CONTENT]
-    )
+    return Rejection(row_id=question.question_id, person_id=question.person_id, reason="\n".join(reasons), content=text)

@@ -73,7 +73,7 @@ class ReadRow:
         """The rejection of a record that is no row."""
         reasons = "; ".join(f"column {fault.column}: {fault.detail}" for fault in self.faults)
         return Rejection(
-            row_id=self.row_id, person_id=person_id, reason=f"{self.faults[0].kind}: {reasons}", content=self.raw[:2000]
+            row_id=self.row_id, person_id=person_id, reason=f"{self.faults[0].kind}: {reasons}", content=self.raw
         )
 
 

@@ -118,7 +118,7 @@ def _prompt(persona: Persona, plan: QuestionPlan, seed: int) -> Prompt[QuestionR
 
 
 def _rejection(persona: Persona, plan: QuestionPlan, reason: str, content: str = "") -> Rejection:
-    return Rejection(row_id=plan.question_id, person_id=persona.person_id, reason=reason, content=content[:2000])
+    return Rejection(row_id=plan.question_id, person_id=persona.person_id, reason=reason, content=content)
 
 
 def _question(persona: Persona, plan: QuestionPlan, reply: QuestionReply, author: str) -> Question:
