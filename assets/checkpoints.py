@@ -18,10 +18,12 @@ from personamem_pipeline.lineage import GRAPH, passport_problems, shard_names
 from personamem_pipeline.memory.prompts import prompt_texts
 from personamem_pipeline.presets import Preset
 from personamem_pipeline.questions.judge import INSTRUCTIONS as JUDGE
+from personamem_pipeline.questions.judge import STANCE_INSTRUCTIONS
 from personamem_pipeline.seeds import canonical_json, digest
 from personamem_pipeline.settings import PROJECT
 from personamem_pipeline.stage import StageJob
 from personamem_pipeline.store import Store
+from personamem_pipeline.training import teacher
 from resources.compute import Compute
 from resources.store import StoreResource
 from resources.tracking import Tracking
@@ -38,11 +40,12 @@ Judge = Callable[[str, Store, str, Parents, Mapping[str, float]], list[Outcome]]
 
 
 def build(preset: Preset, model: str, commands: Mapping[str, str] = COMMANDS) -> list[dg.AssetsDefinition]:
-    """The three checkpoint assets of a preset; `model` judges open answers in GRPO."""
+    """The three checkpoint assets of a preset; `model` judges open answers in GRPO and teaches SFT where asked to."""
     base_version = code_version("base/1", preset.base, source_digest(preset.base.path))
     prompts = prompt_texts(preset.memory.prompts)
-    sft_version = code_version("sft/2", preset.memory, prompts, preset.sft)
-    grpo_version = code_version("grpo/2", preset.memory, prompts, preset.grpo, model, JUDGE)
+    taught_by = (model, teacher.WRITE, teacher.CHOOSE) if preset.sft.targets == "teacher" else ()
+    sft_version = code_version("sft/3", preset.memory, prompts, preset.sft, *taught_by)
+    grpo_version = code_version("grpo/3", preset.memory, prompts, preset.grpo, model, JUDGE, STANCE_INSTRUCTIONS)
 
     @stage_asset(
         "base_model",

@@ -1,6 +1,6 @@
 """How the data stages grow with the number of persons: time should be linear, memory flat.
 
-    python -m benchmarks.scale                        # 10, 100 and 1,000 persons of presets/32k.yaml, one process each
+    python -m benchmarks.scale                        # 10, 100 and 1,000 persons of presets/published.yaml, one process each
     python -m benchmarks.scale --persons 1000 --processes 2     # its shards dealt to two processes, as pods would have them
     python -m benchmarks.scale --persons 100 --twice  # built twice in processes of their own: equal digests?
 
@@ -158,7 +158,7 @@ def main() -> None:
     """Build every size asked for and print what it took."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--persons", type=int, nargs="+", default=[10, 100, 1000])
-    parser.add_argument("--preset", default="32k")
+    parser.add_argument("--preset", default="published")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--no-cache", action="store_true", help="ask the simulator without the response cache")
     parser.add_argument("--twice", action="store_true", help="build each size twice and compare the digests")

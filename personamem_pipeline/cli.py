@@ -5,6 +5,7 @@
     personamem export benchmark --to DIRECTORY
     personamem released check TABLE.csv --root DIRECTORY
     personamem presets [NAME or FILE.yaml]
+    personamem cost --preset published --gpus 8
 
 Bad input is one message on stderr and exit code 2. Slow libraries are imported only after everything that a person may
 have mistyped was checked.
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from personamem_pipeline.cli_data import add_commands
+from personamem_pipeline.cli_training import add_training_commands, positive
 from personamem_pipeline.errors import UserError
 
 if TYPE_CHECKING:
@@ -67,22 +69,13 @@ def _parser() -> argparse.ArgumentParser:
         "answer-tokens": "cap of the answer",
         "max-chunks": "read only so many chunks; default: all",
     }.items():
-        read.add_argument(f"--{name}", type=_positive, metavar="N", help=text)
+        read.add_argument(f"--{name}", type=positive, metavar="N", help=text)
     read.add_argument("--keep-profile", action="store_true", help="also read the system message with the profile")
     read.add_argument("--json", action="store_true", help="one JSON object a line instead of text")
 
     add_commands(commands)
-
-    presets = commands.add_parser("presets", help="list the presets, or check one")
-    presets.set_defaults(run=_presets)
-    presets.add_argument("name", nargs="?", help="a preset's name, or a path to a .yaml file: check it")
+    add_training_commands(commands)
     return parser
-
-
-def _positive(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
 
 
 def _read(arguments: argparse.Namespace) -> None:
@@ -181,25 +174,6 @@ def _status(text: str) -> AbstractContextManager[object]:
     from rich.console import Console
 
     return Console(stderr=True).status(text)
-
-
-def _presets(arguments: argparse.Namespace) -> None:
-    from personamem_pipeline.presets import PRESETS, load_preset
-
-    names = [arguments.name] if arguments.name else sorted(path.stem for path in PRESETS.glob("*.yaml"))
-    for name in names:
-        preset = load_preset(name)
-        seeds = preset.data.seeds
-        persons = (
-            f"{seeds.training_persons} persons to train on, {seeds.benchmark_persons} to test"
-            if seeds
-            else "released files"
-        )
-        print(
-            f"{preset.name}: {persons}; {preset.base.path}; "
-            f"SFT {preset.sft.steps} steps, GRPO {preset.grpo.steps} x {preset.grpo.prompts_per_step} questions "
-            f"x {preset.grpo.rollouts} rollouts; {preset.digest[:12]}"
-        )
 
 
 if __name__ == "__main__":

@@ -81,6 +81,8 @@ class Settings(BaseModel):
     reader_api_key: SecretStr | None = None
     reader_price_input: float | None = None
     reader_price_output: float | None = None
+    vllm_base_url: str | None = None
+    """The vLLM server that GRPO samples from where `grpo.engine` is vllm_server; without /v1."""
 
     @property
     def store(self) -> Path:
@@ -132,6 +134,11 @@ def load_settings() -> Settings:
     key = _key("PERSONAMEM_LLM_API_KEY", base_url)
     for url, prefix in ((base_url, "PERSONAMEM_LLM"), (reader_url, "PERSONAMEM_READER")):
         _without_secrets(url, prefix)
+    vllm_url = os.environ.get("PERSONAMEM_VLLM_BASE_URL") or None
+    _without_secrets(vllm_url, "PERSONAMEM_VLLM")
+    if vllm_url and urlsplit(vllm_url).path.strip("/"):
+        problem = f"{vllm_url!r} has a path in it"
+        raise UserError(problem, where="PERSONAMEM_VLLM_BASE_URL", expected="http://HOST:PORT, without /v1")
     prices = [_number(f"PERSONAMEM_READER_PRICE_{side}", float) for side in ("INPUT", "OUTPUT")]
     budget_dollars = _number("PERSONAMEM_LLM_BUDGET_DOLLARS", float)
     if reader_model and budget_dollars is not None and None in prices:
@@ -166,6 +173,7 @@ def load_settings() -> Settings:
         reader_api_key=_key("PERSONAMEM_READER_API_KEY", reader_url) or (key if not reader_url else None),
         reader_price_input=prices[0],
         reader_price_output=prices[1],
+        vllm_base_url=vllm_url,
     )
 
 
@@ -189,7 +197,9 @@ def _without_secrets(base_url: str | None, prefix: str) -> None:
             "the address has a user, a password or a query in it, which would be shown and stored",
             where=f"{prefix}_BASE_URL",
             expected="an address, with ?api-version=... at most",
-            remedy=f"put the key into {prefix}_API_KEY",
+            remedy="take it out of the address"
+            if prefix == "PERSONAMEM_VLLM"
+            else f"put the key into {prefix}_API_KEY",
         )
 
 

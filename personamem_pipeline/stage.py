@@ -4,29 +4,41 @@ A stage is told everything it needs in one typed `StageJob`: through Dagster Pip
 `--job FILE` from a shell. It answers with one `StageResult`. The same command runs as a local process and in a pod.
 SIGTERM, SIGINT and the end of Dagster's process mean: finish the step, save, exit 143; the next run with the same job goes
 on from there.
+
+Under `accelerate launch` (`personamem_pipeline.launch`) a stage is several processes, the ranks. All get the same job; rank
+0 alone speaks to Dagster, stores the result and tells of progress.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
+import shlex
 import signal
 import sys
+import threading
+import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from dagster_pipes import PipesContext, open_dagster_pipes
+from dagster_pipes import PipesContext, PipesDefaultContextLoader, PipesMappingParamsLoader, open_dagster_pipes
 from pydantic import BaseModel, ConfigDict
 
 from personamem_pipeline.errors import UserError
+from personamem_pipeline.launch import GRACE, processes_of, stage_command
 from personamem_pipeline.presets import Preset
 from personamem_pipeline.seeds import digest
 from personamem_pipeline.store import Store, write_json_atomically
 
-INTERRUPTED = 143
+REFUSED = 2
+"""Exit code of a stage that was given something it cannot use; its last words say what to do."""
+INTERRUPTED = 128 + signal.SIGTERM
+"""Exit code of a stage that was asked to stop and saved its work."""
 logger = logging.getLogger("personamem")
 
 
@@ -71,22 +83,31 @@ class Interrupted(Exception):
 class Progress:
     """How a running stage hears of a stop and tells of its progress."""
 
-    def __init__(self) -> None:
+    def __init__(self, rank: int = 0, processes: int = 1) -> None:
+        self.rank, self.processes = rank, processes
         self._stopped = False
         self._starter: int | None = None
 
-    def listen(self, *, starter: int | None = None) -> None:
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the process that stores, reports and tells; the only one, or rank 0."""
+        return self.rank == 0
+
+    def listen(self, *, starter: int | None = None, grace: float = GRACE) -> None:
         """Turn SIGTERM and SIGINT into `stop_requested`, and so the death of the process that started this one.
 
         An orchestrator that was killed can send no signal, and a training that nobody waits for would block the machine.
+        One of several ranks may then wait in a collective for a rank that is gone: after `grace` seconds it is ended.
         """
         self._starter = starter
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
+        if starter is not None and self.processes > 1:
+            threading.Thread(target=self._end_after, args=(starter, grace), daemon=True).start()
 
     @property
     def stop_requested(self) -> bool:
-        """Whether to save and end now."""
+        """Whether to save and end now, as this process knows it; several processes have to agree on it."""
         return self._stopped or (self._starter is not None and os.getppid() != self._starter)
 
     def stop(self) -> None:
@@ -97,33 +118,74 @@ class Progress:
         self.stop()
         logger.info("received %s: saving, then stopping", signal.Signals(number).name)
 
+    def _end_after(self, starter: int, grace: float) -> None:
+        while os.getppid() == starter:
+            time.sleep(0.5)
+        time.sleep(grace)
+        logger.error("the launcher died %.0f s ago and this rank did not end: ending it", grace)
+        os._exit(1)
+
     def say(self, message: str, *values: object) -> None:
-        """One log line, for people who watch the terminal or Dagster's compute log."""
+        """One log line, for people who watch the terminal or Dagster's compute log; of several processes rank 0's."""
         logger.info(message, *values)
 
 
+def from_dagster() -> bool:
+    """Whether an asset started this process; else somebody did, with `--job FILE`."""
+    return "DAGSTER_PIPES_CONTEXT" in os.environ
+
+
 def run_stage(main: Callable[[StageJob, Progress], StageResult]) -> NoReturn:
-    """Read the job, run `main`, report the result, and exit: 0 done, 2 bad input, 143 interrupted after saving."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stdout)
-    for chatty in ("httpx", "httpx2"):  # one line per model call
-        logging.getLogger(chatty).setLevel(logging.WARNING)
-    progress = Progress()
-    from_dagster = "DAGSTER_PIPES_CONTEXT" in os.environ
-    progress.listen(starter=os.getppid() if from_dagster else None)  # a shell may leave, and means its stage to go on
+    """Read the job, run `main`, report the result, and exit: 0 done, 2 bad input, 143 interrupted after saving.
+
+    Every rank runs `main`; what ranks other than 0 return is not looked at. torchrun ends all ranks as soon as one fails,
+    so when they are interrupted the others leave with 0 and do not cut short what rank 0 still saves.
+    """
+    progress = Progress(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))  # torchrun's variables
+    _log(progress)
+    launched = progress.processes > 1
+    # A shell may leave, and means its stage to go on; a launcher that is gone does not.
+    progress.listen(starter=os.getppid() if from_dagster() or launched else None)
     try:
-        if from_dagster:
+        if from_dagster() and progress.is_main:
             with open_dagster_pipes() as context:
                 job = StageJob.model_validate(context.get_extra("job"))
                 _report(context, _finish(main, job, progress))
         else:
-            _finish(main, _job_from_arguments(), progress)
+            _finish(main, _job_of_another_rank() if from_dagster() else _job_from_arguments(), progress)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        if not (launched and _leave_word(str(error))):
+            print(f"error: {error}", file=sys.stderr)
+        sys.exit(REFUSED)
     except Interrupted as stopped:
         logger.info("stopped: %s", stopped)
-        sys.exit(INTERRUPTED)
+        sys.exit(INTERRUPTED if progress.is_main else 0)
+    except Exception:
+        if launched:
+            _leave_word(traceback.format_exc())
+        raise
     sys.exit(0)
+
+
+def _log(progress: Progress) -> None:
+    """One line per event on stdout: what rank 0 tells, and what other ranks warn of."""
+    who = "" if progress.is_main else f"rank {progress.rank}: "
+    logging.basicConfig(
+        level=logging.INFO if progress.is_main else logging.WARNING,
+        format=f"%(asctime)s {who}%(message)s",
+        datefmt="%H:%M:%S",
+        stream=sys.stdout,
+    )
+    for chatty in ("httpx", "httpx2"):  # one line per model call
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def _leave_word(words: str) -> bool:
+    """Write why this rank failed where torchrun and our launcher look for it; False where nobody does."""
+    file = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if file:
+        Path(file).write_text(json.dumps({"message": words, "timestamp": int(time.time())}))
+    return bool(file)
 
 
 def _job_from_arguments() -> StageJob:
@@ -132,11 +194,33 @@ def _job_from_arguments() -> StageJob:
     return StageJob.model_validate_json(parser.parse_args().job.read_text())
 
 
+def _job_of_another_rank() -> StageJob:
+    """The job from Dagster's context alone: a second writer of messages would end the session for rank 0."""
+    with PipesDefaultContextLoader().load_context(PipesMappingParamsLoader(os.environ).load_context_params()) as data:
+        return StageJob.model_validate((data["extras"] or {})["job"])
+
+
 def _finish(main: Callable[[StageJob, Progress], StageResult], job: StageJob, progress: Progress) -> StageResult:
+    _check_processes(job, progress.processes)
     result = main(job, progress)
-    write_json_atomically(job.scratch_directory() / "result.json", result.model_dump(mode="json"))
-    progress.say("%s: %s %s", job.stage, result.kind, result.version)
+    if progress.is_main:
+        write_json_atomically(job.scratch_directory() / "result.json", result.model_dump(mode="json"))
+        progress.say("%s: %s %s", job.stage, result.kind, result.version)
     return result
+
+
+def _check_processes(job: StageJob, running: int) -> None:
+    """Refuse to train with other batches than the preset says: its figures are per process."""
+    asked = processes_of(job.stage, job.preset)
+    if asked != running:
+        spec = getattr(sys.modules["__main__"], "__spec__", None)
+        module = spec.name.removesuffix(".__main__") if spec else sys.argv[0]
+        command = shlex.join([*stage_command(module, asked, python="python"), *sys.argv[1:]])
+        raise UserError(
+            f"{job.stage} runs as {running} process(es), and the preset asks for {asked}",
+            where=f"preset {job.preset.name}",
+            remedy=f"run {command}, or set `processes` to {running} in the preset's section",
+        )
 
 
 def _report(context: PipesContext, result: StageResult) -> None:

@@ -1,8 +1,8 @@
 """Where a GPU stage runs. An asset knows the command and the job, never the machine.
 
-A stage is `python -m <module>`; it gets its `StageJob` as Pipes extras and must report its materialization through
-Pipes. A process that ends well and reported nothing has *not* materialized anything, so Dagster's habit of inventing a
-materialization for it is switched off.
+A stage is `python -m <module>`, or a launcher of several such processes (`personamem_pipeline.launch`); it gets its
+`StageJob` as Pipes extras and must report its materialization through Pipes. A process that ends well and reported nothing
+has *not* materialized anything, so Dagster's habit of inventing a materialization for it is switched off.
 """
 
 from __future__ import annotations
@@ -22,14 +22,13 @@ import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
 from pydantic import Field
 
+from personamem_pipeline.launch import processes_of, stage_command
 from personamem_pipeline.settings import PROJECT
-from personamem_pipeline.stage import StageJob
+from personamem_pipeline.stage import INTERRUPTED, REFUSED, StageJob
 
-USER_ERROR = 2
-"""Exit code of a stage that was given something it cannot use; its last words say what to do."""
-STOPPED = 128 + SIGTERM
-"""Exit code of a stage that was asked to stop and saved its work."""
 LAST_WORDS = 40
+TO_END = 15.0
+"""Seconds beyond the grace period that the launcher of several processes has to end those that did not save in it."""
 TUNING = {
     "OMP_NUM_THREADS": "2",  # a fixed number, since sums over more threads round otherwise and change the digest
     # glibc gives each freed block over 128 kB back to the kernel; a training step on CPU then spends a third of its time
@@ -61,7 +60,9 @@ class LocalProcess(Compute):
     env: dict[str, str] = Field(default_factory=dict, description="variables added to the inherited environment")
 
     def run(self, context: dg.AssetExecutionContext, module: str, job: StageJob) -> dg.MaterializeResult:
-        command = [sys.executable, "-m", module]
+        processes = processes_of(job.stage, job.preset)
+        command = stage_command(module, processes, python=sys.executable, grace=self.grace_seconds)
+        patience = self.grace_seconds + (TO_END if processes > 1 else 0)
         with (
             warnings.catch_warnings(action="ignore", category=dg.PreviewWarning),  # about Pipes' own internals
             dg.open_pipes_session(
@@ -71,7 +72,8 @@ class LocalProcess(Compute):
                 extras={"job": job.model_dump(mode="json")},
             ) as session,
         ):
-            code, words = self._wait(command, {**TUNING, **os.environ, **self.env, **session.get_bootstrap_env_vars()})
+            env = {**TUNING, **os.environ, **self.env, **session.get_bootstrap_env_vars()}
+            code, words = self._wait(command, env, patience)
         if code != 0:
             raise stage_failure(module, code, words)
         reported = session.get_results(implicit_materializations=False)
@@ -84,7 +86,7 @@ class LocalProcess(Compute):
             )
         return results[0]
 
-    def _wait(self, command: list[str], env: Mapping[str, str]) -> tuple[int, str]:
+    def _wait(self, command: list[str], env: Mapping[str, str], patience: float) -> tuple[int, str]:
         process = Popen(command, cwd=PROJECT, env=env, stderr=PIPE, text=True, errors="replace")
         assert process.stderr is not None
         last: deque[str] = deque(maxlen=LAST_WORDS)
@@ -95,7 +97,7 @@ class LocalProcess(Compute):
         except (DagsterExecutionInterruptedError, KeyboardInterrupt):
             process.send_signal(SIGTERM)
             try:
-                process.wait(timeout=self.grace_seconds)
+                process.wait(timeout=patience)
             except TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -106,12 +108,14 @@ class LocalProcess(Compute):
 
 def stage_failure(module: str, code: int, words: str) -> dg.Failure:
     """What a stage's exit code means, with its last words."""
-    if code == USER_ERROR:
+    if code == REFUSED:
         why, retry = f"{module} refused its input", False
-    elif code == STOPPED:
+        words = words[max(0, f"\n{words}".rfind("\nerror: ")) :]  # warnings of libraries may stand before it
+    elif code == INTERRUPTED:
         why, retry = f"{module} was stopped and saved its work; the next run resumes from there", False
-    elif code < 0:
-        why, retry = f"{module} was killed by signal {-code}; the next run resumes from its last saved step", True
+    elif code < 0 or code > 128:  # the process itself, or one of the launcher's
+        number = -code if code < 0 else code - 128
+        why, retry = f"{module} was killed by signal {number}; the next run resumes from its last saved step", True
     else:
         why, retry = f"{module} failed with exit code {code}", True
     return dg.Failure(

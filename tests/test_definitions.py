@@ -112,7 +112,7 @@ def test_a_changed_memory_prompt_makes_exactly_its_readers_stale(monkeypatch: py
         return {name: graph.get(dg.AssetKey(name)).code_version for name in GRAPH}
 
     before = versions()
-    monkeypatch.setitem(prompts._WRITE, "compact", prompts._WRITE["compact"] + " Please.")
+    monkeypatch.setitem(prompts._WRITE["compact"], "chunk_first", "Please. {chunk} {memory}")
     after = versions()
     changed = {name for name in GRAPH if before[name] != after[name]}
     assert changed == {"sft_checkpoint", "grpo_checkpoint", "benchmark_report"}

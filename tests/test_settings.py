@@ -148,3 +148,16 @@ def test_a_dollar_budget_needs_the_second_readers_prices_before_anything_is_spen
     monkeypatch.setenv("PERSONAMEM_READER_PRICE_INPUT", "1")
     monkeypatch.setenv("PERSONAMEM_READER_PRICE_OUTPUT", "1")
     assert load_settings().llm_budget_dollars == 20
+
+
+def test_the_address_of_a_vllm_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().vllm_base_url is None
+    monkeypatch.setenv("PERSONAMEM_VLLM_BASE_URL", "http://gpu-1:8000")
+    assert load_settings().vllm_base_url == "http://gpu-1:8000"
+    monkeypatch.setenv("PERSONAMEM_VLLM_BASE_URL", "http://gpu-1:8000/v1")
+    with pytest.raises(UserError, match="has a path in it"):
+        load_settings()
+    monkeypatch.setenv("PERSONAMEM_VLLM_BASE_URL", "http://me:hunter2@gpu-1:8000")
+    with pytest.raises(UserError, match="take it out of the address") as raised:
+        load_settings()
+    assert "hunter2" not in str(raised.value)

@@ -19,11 +19,12 @@ import os, sys, time
 from pathlib import Path
 from personamem_pipeline.stage import Progress
 where, watch = Path(sys.argv[1]), sys.argv[2] == "watch"
-progress = Progress()
-progress.listen(starter=os.getppid() if watch else None)
+stuck = sys.argv[2] == "stuck"
+progress = Progress(processes=2) if stuck else Progress()
+progress.listen(starter=os.getppid() if watch or stuck else None, grace=0.1)
 (where / "running").write_text(str(os.getpid()))
 deadline = time.monotonic() + 20
-while not progress.stop_requested and time.monotonic() < deadline and not (where / "enough").exists():
+while (stuck or not progress.stop_requested) and time.monotonic() < deadline and not (where / "enough").exists():
     time.sleep(0.02)
 (where / "saved").write_text(str(progress.stop_requested))
 """
@@ -52,6 +53,23 @@ def test_a_stage_whose_starter_was_killed_saves_and_ends(watch: str, saved: str,
         assert not (tmp_path / "saved").exists(), "a stage started from a shell goes on without it"
         (tmp_path / "enough").touch()
     assert wait_for(tmp_path / "saved") == saved
+
+
+def test_a_rank_that_hangs_when_its_launcher_was_killed_is_ended(tmp_path: Path) -> None:
+    script = tmp_path / "child.py"
+    script.write_text(CHILD)
+    env = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(script), str(tmp_path), "stuck"], env=env)
+    rank = int(wait_for(tmp_path / "running"))
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 10
+    with pytest.raises((FileNotFoundError, ProcessLookupError)):
+        while Path(f"/proc/{rank}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        raise ProcessLookupError  # ended, and nobody has collected it
+    assert not (tmp_path / "saved").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

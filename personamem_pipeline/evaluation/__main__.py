@@ -31,8 +31,9 @@ from personamem_pipeline.evaluation.systems import (
     SwappedHistory,
     System,
     guessers,
-    last_memories,
+    known,
 )
+from personamem_pipeline.memory.episode import Known
 from personamem_pipeline.memory.generators.base import Generator
 from personamem_pipeline.memory.generators.decoded import Decoded
 from personamem_pipeline.questions.gather import read_histories, read_questions
@@ -87,7 +88,7 @@ class Evaluation:
         for name, (label, _) in MODELS.items():
             self._run(name, partial(self._memory_system, name, label))
             self._open(name)
-        own = last_memories(self.runs["grpo"][2].steps)
+        own = self._known("grpo")
         self._run("oracle", lambda: Oracle(self.generator("grpo"), memory))
         self._run("swapped_history", lambda: SwappedHistory(self.generator("grpo"), memory, own))
         self._run("no_history", lambda: NoHistory(self.generator("grpo"), memory))
@@ -96,6 +97,10 @@ class Evaluation:
 
     def _memory_system(self, name: str, label: str) -> System:
         return MemorySystem(name, label, self.generator(name), self.preset.memory)
+
+    def _known(self, name: str) -> dict[str, Known]:
+        histories = {person: history.messages for person, history in self.benchmark.histories.items()}
+        return known(histories, self.runs[name][2].steps, self.preset.memory)
 
     def _run(self, name: str, make: Callable[[], System]) -> None:
         started, path = time.monotonic(), self.scratch / f"run-{name}.json"
@@ -119,8 +124,7 @@ class Evaluation:
         path = self.scratch / f"open-{name}.json"
         if not path.exists():
             self._stop_if_asked()
-            memories = last_memories(self.runs[name][2].steps)
-            generated = answer_openly(self.benchmark, name, memories, self.generator(name), self.preset.memory)
+            generated = answer_openly(self.benchmark, name, self._known(name), self.generator(name), self.preset.memory)
             write_json_atomically(path, [row.model_dump(mode="json") for row in generated])
         answers = [OpenAnswer.model_validate(row) for row in json.loads(path.read_text())]
         judged = self.scratch / f"judged-{name}-{digest([self._judge.name, INSTRUCTIONS])[:12]}.json"

@@ -20,11 +20,11 @@ from personamem_pipeline.questions.judge import Judge, Verdict, brief
 
 
 def answer_openly(
-    benchmark: Benchmark, name: str, memories: Mapping[str, str], generator: Generator, config: MemoryConfig
+    benchmark: Benchmark, name: str, known: Mapping[str, episode.Known], generator: Generator, config: MemoryConfig
 ) -> list[OpenAnswer]:
     """Answer each question without its options; not yet judged (`judge` empty, `score` None)."""
     replies = episode.answer(
-        [memories.get(question.person_id, "") for question in benchmark.questions],
+        [known[question.person_id] for question in benchmark.questions],
         [question.user_query for question in benchmark.questions],
         [None] * len(benchmark.questions),
         generator,

@@ -22,6 +22,7 @@ from personamem_pipeline.errors import UserError
 from personamem_pipeline.evaluation.records import Answer, Benchmark, MemoryStep, Role, labels
 from personamem_pipeline.memory import episode
 from personamem_pipeline.memory.chunking import render_messages
+from personamem_pipeline.memory.episode import Known
 from personamem_pipeline.memory.generators.base import Generator
 from personamem_pipeline.memory.prompts import parse_choice
 from personamem_pipeline.presets import MemoryConfig
@@ -95,13 +96,23 @@ def last_memories(steps: Sequence[MemoryStep]) -> dict[str, str]:
     return {step.subject: step.memory for step in ordered}
 
 
+def known(
+    histories: Mapping[str, Sequence[Message]], steps: Sequence[MemoryStep], config: MemoryConfig
+) -> dict[str, Known]:
+    """Subject -> what its questions are answered from: the memory written of it, or under `full_context` the chat."""
+    if config.protocol == "full_context":
+        return {subject: tuple(messages) for subject, messages in histories.items()}
+    memories = last_memories(steps)
+    return {subject: memories.get(subject, "") for subject in histories}
+
+
 def choose(
-    benchmark: Benchmark, name: str, memory_of: Callable[[Question], str], generator: Generator, config: MemoryConfig
+    benchmark: Benchmark, name: str, known_for: Callable[[Question], Known], generator: Generator, config: MemoryConfig
 ) -> tuple[Answer, ...]:
-    """Answer all questions as multiple choice from their memories, in one batched call."""
+    """Answer all questions as multiple choice from what is known for each, in one batched call."""
     items = asked(benchmark)
     replies = episode.answer(
-        [memory_of(item.question) for item in items],
+        [known_for(item.question) for item in items],
         [item.question.user_query for item in items],
         [item.options for item in items],
         generator,
@@ -147,10 +158,8 @@ class MemorySystem:
     def run(self, benchmark: Benchmark) -> Run:
         histories = {person: history.messages for person, history in benchmark.histories.items()}
         steps = write(histories, self.generator, self.config)
-        memories = last_memories(steps)
-        answers = choose(
-            benchmark, self.name, lambda question: memories.get(question.person_id, ""), self.generator, self.config
-        )
+        own = known(histories, steps, self.config)
+        answers = choose(benchmark, self.name, lambda question: own[question.person_id], self.generator, self.config)
         return Run(answers, steps)
 
 
@@ -170,11 +179,11 @@ class NoHistory:
 
 @dataclass
 class SwappedHistory:
-    """The same model with the next person's memory. `memories` are those that the full protocol wrote."""
+    """The same model with what it knows of the next person. `known` is what the full protocol left, person by person."""
 
     generator: Generator
     config: MemoryConfig
-    memories: Mapping[str, str]
+    known: Mapping[str, Known]
     name: str = "swapped_history"
     label: str = "another person's memory"
     role: Role = field(default="control", init=False)
@@ -188,7 +197,7 @@ class SwappedHistory:
             choose(
                 benchmark,
                 self.name,
-                lambda question: self.memories.get(following[question.person_id], ""),
+                lambda question: self.known[following[question.person_id]],
                 self.generator,
                 self.config,
             )
@@ -210,9 +219,8 @@ class Oracle:
         readings = {key: question for question in benchmark.questions for key in [self._subject(question)]}
         histories = {key: evidence_turns(benchmark, question) for key, question in readings.items()}
         steps = write(histories, self.generator, self.config)
-        memories = last_memories(steps)
-        of = {question.question_id: memories.get(self._subject(question), "") for question in benchmark.questions}
-        answers = choose(benchmark, self.name, lambda q: of[q.question_id], self.generator, self.config)
+        read = known(histories, steps, self.config)
+        answers = choose(benchmark, self.name, lambda q: read[self._subject(q)], self.generator, self.config)
         return Run(answers, steps)
 
     @staticmethod

@@ -3,7 +3,8 @@
     m_0 = nothing;  m_t = f(m_{t-1}, chunk_t);  answer = g(m_T, question)
 
 `write_memories` takes no question: the writer cannot see one (promise 1 of the design). Many histories advance in lock
-step, so that each turn is one batched call of the generator.
+step, so that each turn is one batched call of the generator. Under `protocol: full_context` nothing is written, and the
+answer is given from the whole chat: `answer = g(chat, question)`.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ from dataclasses import dataclass
 
 from personamem_pipeline.memory.chunking import Chunk, chunk_messages
 from personamem_pipeline.memory.generators.base import Generation, Generator
-from personamem_pipeline.memory.prompts import EMPTY, answer_prompt, without_thinking, write_prompt
+from personamem_pipeline.memory.prompts import EMPTY, answer_prompt, chat_prompt, without_thinking, write_prompt
 from personamem_pipeline.presets import MemoryConfig
 from personamem_pipeline.records import Message
 from personamem_pipeline.seeds import stable_int
+
+Known = str | Sequence[Message]
+"""What an answer rests on: the memory's text, or the messages of the chat (`protocol: full_context`)."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,8 @@ def without_repeats(text: str) -> str:
 
 def plan_chunks(messages: Sequence[Message], generator: Generator, config: MemoryConfig) -> list[Chunk]:
     """The chunks of a history: whole messages, the model's own tokens. Over `max_chunks` is the caller's to handle."""
+    if config.protocol == "full_context":
+        return []
     return chunk_messages(messages, config.chunk_tokens, generator.count)
 
 
@@ -73,7 +79,7 @@ def read_chunks(
     memories = ["" for _ in histories]
     for index in range(max(map(len, chunks), default=0)):
         active = [i for i, own in enumerate(chunks) if index < len(own)]
-        prompts = [write_prompt(config.prompts, chunks[i][index], memories[i]) for i in active]
+        prompts = [write_prompt(config, chunks[i][index], memories[i]) for i in active]
         replies = generator.generate(
             prompts, max_tokens=config.memory_tokens, temperature=temperature, seed=stable_int(seed, "write", index)
         )
@@ -102,8 +108,13 @@ def final_memory(turns: Sequence[MemoryTurn]) -> str:
     return turns[-1].memory if turns else ""
 
 
+def known_after(turns: Sequence[MemoryTurn], messages: Sequence[Message], config: MemoryConfig) -> Known:
+    """What the answers to a history's questions rest on, once its write turns are done."""
+    return tuple(messages) if config.protocol == "full_context" else final_memory(turns)
+
+
 def answer(
-    memories: Sequence[str],
+    known: Sequence[Known],
     queries: Sequence[str],
     options: Sequence[Mapping[str, str] | None],
     generator: Generator,
@@ -112,11 +123,18 @@ def answer(
     temperature: float = 0.0,
     seed: int = 0,
 ) -> list[Generation]:
-    """Answer each query from its memory alone, in one batched call; order kept."""
+    """Answer each query from what is known alone, in one batched call; order kept."""
     prompts = [
-        answer_prompt(config.prompts, memory, query, lettered)
-        for memory, query, lettered in zip(memories, queries, options, strict=True)
+        question_prompt(config, own, query, lettered)
+        for own, query, lettered in zip(known, queries, options, strict=True)
     ]
     return generator.generate(
         prompts, max_tokens=config.answer_tokens, temperature=temperature, seed=stable_int(seed, "answer")
     )
+
+
+def question_prompt(config: MemoryConfig, known: Known, query: str, options: Mapping[str, str] | None) -> str:
+    """The prompt of an answer turn, from a memory's text or from a chat's messages."""
+    if isinstance(known, str):
+        return answer_prompt(config, known, query, options)
+    return chat_prompt(config, known, query, options)

@@ -1,7 +1,8 @@
 """What the memory agent is asked, and how its replies are read.
 
-Two styles: `full` for language models, `compact` for the tiny demo model. In both the chunk comes *before* the memory, so
-that all rollouts of a history share the longest prefix, and the writing prompt has no place for a question.
+Two styles: `full` for language models, `compact` for the tiny demo model. In both the chunk comes *before* the memory
+(unless the preset turns them round), so that all rollouts of a history share the longest prefix, and the writing prompt
+has no place for a question. The baseline without a memory answers from the whole chat (`chat_prompt`).
 """
 
 from __future__ import annotations
@@ -10,24 +11,37 @@ import re
 from collections.abc import Mapping, Sequence
 
 from personamem_pipeline.memory.chunking import render_messages
+from personamem_pipeline.presets import MemoryConfig
 from personamem_pipeline.records import Message
 
 EMPTY = "none"
 """What stands for a memory with nothing in it, in prompts and in replies."""
 
 _WRITE = {
-    "compact": "What does the user like?\n{chunk}\nOld list:\n{memory}\nMerge.",
-    "full": (
-        "Below is the next part of a chat between a user and an assistant, followed by the memory you keep about the "
-        "user.\n\nChat:\n{chunk}\n\nMemory so far:\n{memory}\n\n"
-        "Rewrite the memory so that it helps a future assistant serve this user. Note what the chat shows about the "
-        "user, above all what is only implied: tastes, habits, circumstances, boundaries. Keep what still holds, replace "
-        "what has changed, drop what the user asked to forget. Do not note what is true of other people only, private "
-        "numbers or keys, or the tasks themselves.\n"
-        "Reply with the whole new memory and nothing else: one line per item, `- topic: content`, at most {lines} "
-        f"lines; if there is nothing to note, reply `{EMPTY}`."
-    ),
+    "compact": {
+        "chunk_first": "What does the user like?\n{chunk}\nOld list:\n{memory}\nMerge.",
+        "memory_first": "What does the user like?\nOld list:\n{memory}\n{chunk}\nMerge.",
+    },
+    "full": {
+        "chunk_first": (
+            "Below is the next part of a chat between a user and an assistant, followed by the memory you keep about the "
+            "user.\n\nChat:\n{chunk}\n\nMemory so far:\n{memory}\n\n{task}"
+        ),
+        "memory_first": (
+            "Below is the memory you keep about a user, followed by the next part of the user's chat with an assistant."
+            "\n\nMemory so far:\n{memory}\n\nChat:\n{chunk}\n\n{task}"
+        ),
+    },
 }
+_REWRITE = (
+    "Rewrite the memory so that it helps a future assistant serve this user. Note what the chat shows about the "
+    "user, above all what is only implied: tastes, habits, circumstances, boundaries. Keep what still holds, replace "
+    "what has changed, drop what the user asked to forget. Do not note what is true of other people only, private "
+    "numbers or keys, or the tasks themselves.\n"
+    "Reply with the whole new memory and nothing else: one line per item, `- topic: content`, at most {lines} "
+    f"lines; if there is nothing to note, reply `{EMPTY}`."
+)
+_THINK = " You may think first, inside <think> and </think>; thoughts are not kept."
 _ANSWER = {
     "compact": "List:\n{memory}\nWhich fits? {query}{options}",
     "full": (
@@ -35,31 +49,61 @@ _ANSWER = {
         "\n\n{how}"
     ),
 }
+_CHAT = {
+    "compact": "Chat:\n{chat}\nWhich fits? {query}{options}",
+    "full": (
+        "You answer a user of whom you know what this chat shows.\n\nChat:\n{chat}\n\nThe user asks: {query}{options}"
+        "\n\n{how}"
+    ),
+}
 _CHOOSE = (
-    "Choose the reply that serves this user best. If the memory says nothing that matters, choose the one that assumes "
-    "nothing. First quote the line of the memory that decides it (or `none`), then give the letter as \\boxed{a}."
+    "Choose the reply that serves this user best. If the {source} says nothing that matters, choose the one that assumes "
+    "nothing. First quote the line of the {source} that decides it (or `none`), then give the letter as \\boxed{a}."
 )
 _REPLY = (
-    "First quote the line of the memory that matters here (or `none`), on a line of its own. Then reply to the user in one "
-    "or two sentences, making use of what the memory says where it matters."
+    "First quote the line of the {source} that matters here (or `none`), on a line of its own. Then reply to the user in "
+    "one or two sentences, making use of what the {source} says where it matters."
 )
 _OPTION = {"compact": "\n{text} ({letter})", "full": "\n({letter}) {text}"}
 """In the compact style the letter follows the text, so that a tiny model finds it right after what it quotes."""
 MAX_LINES = 40
 _LETTER = re.compile(r"\\boxed\{\s*\(?([A-Za-z])\)?\.?\s*\}")
-_THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
 
 
-def write_prompt(style: str, chunk: Sequence[Message], memory: str) -> str:
+def write_prompt(config: MemoryConfig, chunk: Sequence[Message], memory: str) -> str:
     """The user message that asks for the memory after `chunk`, given the memory before it."""
-    return _fill(_WRITE[style], chunk=render_messages(chunk), memory=memory.strip() or EMPTY, lines=str(MAX_LINES))
+    task = _fill(_REWRITE, lines=str(MAX_LINES)) + _thinking(config)
+    return _fill(
+        _WRITE[config.prompts][config.order],
+        chunk=render_messages(chunk),
+        memory=memory.strip() or EMPTY,
+        task=task,
+    )
 
 
-def answer_prompt(style: str, memory: str, query: str, options: Mapping[str, str] | None) -> str:
+def answer_prompt(config: MemoryConfig, memory: str, query: str, options: Mapping[str, str] | None) -> str:
     """The user message that asks a question of the memory alone; without options the open-ended form."""
-    lettered = "".join(_OPTION[style].format(letter=letter, text=text) for letter, text in (options or {}).items())
-    how = _CHOOSE if options else _REPLY
-    return _fill(_ANSWER[style], memory=memory.strip() or EMPTY, query=query, options=lettered, how=how)
+    asked = _question(config, query, options, "memory")
+    return _fill(_ANSWER[config.prompts], memory=memory.strip() or EMPTY, **asked)
+
+
+def chat_prompt(
+    config: MemoryConfig, messages: Sequence[Message], query: str, options: Mapping[str, str] | None
+) -> str:
+    """The user message that asks a question of the whole chat: the long-context baseline."""
+    chat = render_messages(messages) or EMPTY
+    return _fill(_CHAT[config.prompts], chat=chat, **_question(config, query, options, "chat"))
+
+
+def _question(config: MemoryConfig, query: str, options: Mapping[str, str] | None, source: str) -> dict[str, str]:
+    form = _OPTION[config.prompts]
+    lettered = "".join(form.format(letter=letter, text=text) for letter, text in (options or {}).items())
+    how = _fill(_CHOOSE if options else _REPLY, source=source) + _thinking(config)
+    return {"query": query, "options": lettered, "how": how}
+
+
+def _thinking(config: MemoryConfig) -> str:
+    return _THINK if config.reasoning else ""
 
 
 def _fill(template: str, **values: str) -> str:
@@ -112,11 +156,14 @@ def open_answer(text: str) -> str:
 
 
 def without_thinking(text: str) -> str:
-    """The text after closed think tags. Text whose thinking never closes is all thinking, so nothing is left."""
-    rest = _THOUGHT.sub("", text)
-    return rest.split("<think>")[0]
+    """What follows the last closed thought, up to one that never closes: the reply itself.
+
+    Some chat templates open the thought in the prompt, so that a reply holds only its end: the opening tag may be missing.
+    """
+    return text.rpartition("</think>")[2].partition("<think>")[0]
 
 
 def prompt_texts(style: str) -> str:
     """All template text of a style: what a stage's code version takes the digest of."""
-    return "\n".join((_WRITE[style], _ANSWER[style], _OPTION[style], _CHOOSE, _REPLY))
+    styled = (*_WRITE[style].values(), _ANSWER[style], _CHAT[style], _OPTION[style])
+    return "\n".join((*styled, _REWRITE, _CHOOSE, _REPLY, _THINK))

@@ -19,7 +19,7 @@ _FUNCTION_WORDS = frozenset(
 )
 """Words that a reader puts around a preference and that say nothing about which one it is."""
 ENOUGH = 0.6
-"""Share of the shorter text's content words that the other must have for both to say the same."""
+"""Share of content words (of the shorter text, or of the label) that the other must have for both to say the same."""
 
 
 def names(text: str, label: str) -> bool:
@@ -39,6 +39,16 @@ def same_preference(stated: str, label: str) -> bool:
     if names(stated, label) or names(label, stated):
         return True
     return len(one & two) / min(len(one), len(two)) >= ENOUGH
+
+
+def tells(text: str, label: str) -> bool:
+    """Whether the text carries the label: its very words, or at least 60 % of its content words in any order.
+
+    Unlike `same_preference` a part of a short label is not enough ("tea" does not tell "green tea"): it decides what is
+    *credited*, to models that put a preference in words of their own.
+    """
+    wanted = _content(label)
+    return names(text, label) or (bool(wanted) and len(_content(text) & wanted) / len(wanted) >= ENOUGH)
 
 
 def _spaced(text: str) -> str:

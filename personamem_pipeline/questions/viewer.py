@@ -103,11 +103,15 @@ def _page(**values: Any) -> Iterator[str]:
     script = '"use strict";\n' + "\n".join(environment.get_template(name).render() for name in SCRIPTS)
     # `generate` renders while it reads, so one person is in memory at a time; what sums up comes after the last block.
     return environment.get_template("viewer.html.j2").generate(
-        style=Markup(style), style_digest=_digest(style), script=Markup(script), script_digest=_digest(script), **values
+        style=Markup(style),
+        style_digest=policy_digest(style),
+        script=Markup(script),
+        script_digest=policy_digest(script),
+        **values,
     )
 
 
-def _digest(text: str) -> str:
+def policy_digest(text: str) -> str:
     """As a content security policy names an inline script or style."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 

@@ -12,27 +12,49 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+from peft import PeftModel
 from safetensors import SafetensorError
+from transformers import Trainer
 
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.lineage import PASSPORT
 from personamem_pipeline.presets import Section
 from personamem_pipeline.stage import StageJob
 from personamem_pipeline.store import Store, full_disk_told, write_json_atomically
+from personamem_pipeline.training.lora import merged_state
 
 KIND = "checkpoints"
 PACKAGES = ("torch", "transformers", "trl", "tokenizers")
 
 
-def save_checkpoint(job: StageJob, model: Any, tokenizer: Any, section: Section, extra: dict[str, Any]) -> str:
-    """Save model, tokenizer and passport, and return the checkpoint's version."""
+def save_checkpoint(job: StageJob, trainer: Trainer, tokenizer: Any, section: Section, extra: dict[str, Any]) -> str:
+    """Store what a trainer has trained, adapters merged, and return the checkpoint's version.
+
+    Every process of the run calls this: under FSDP each holds a part of the weights. The first one writes, all return
+    the version.
+    """
+    state = trainer.accelerator.get_state_dict(trainer.model)
+    version = ""
+    if trainer.accelerator.is_main_process:
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        if isinstance(model, PeftModel):
+            state, model = merged_state(model, state), model.get_base_model()
+        version = _save(job, model, state, tokenizer, section, extra)
+    return str(broadcast_object_list([version])[0])
+
+
+def _save(
+    job: StageJob, model: Any, state: dict[str, Any], tokenizer: Any, section: Section, extra: dict[str, Any]
+) -> str:
     store = Store(job.store)
     store.root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".checkpoint-", dir=store.root) as name:
         directory = Path(name)
         try:
             with full_disk_told(directory):
-                model.save_pretrained(directory)
+                model.save_pretrained(directory, state_dict=state)
         except SafetensorError as error:  # a full disk reaches Python as this, not as an OSError
             raise UserError(
                 f"the weights cannot be written: {error}",
@@ -65,6 +87,7 @@ def checkpoint_directory(job: StageJob, parent: str) -> Path:
 
 
 def drop_steps(scratch: Path) -> None:
-    """Delete the resumable steps of a finished stage; its logs and result stay."""
-    for path in scratch.glob("checkpoint-*"):
-        shutil.rmtree(path)
+    """Delete the resumable steps of a finished stage; its logs and result stay. Of several processes the first does it."""
+    if PartialState().is_main_process:
+        for path in scratch.glob("checkpoint-*"):
+            shutil.rmtree(path)

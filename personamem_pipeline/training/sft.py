@@ -3,18 +3,23 @@
     python -m personamem_pipeline.training.sft --job job.json
 
 Rows are perfect turns over the training persons (`training.targets`): each chunk with the ideal memory before it and the
-ideal memory after it; each question with the memory that a perfect reading of the whole history in one piece leaves, and
-an answer, as multiple choice and open-ended. They are rendered exactly as GRPO and evaluation render them.
+ideal memory after it; each question with the memory that a perfect reading of all chunks leaves, and an answer, as
+multiple choice and open-ended. They are rendered exactly as GRPO and evaluation render them. With `sft.targets: teacher`
+a larger model's replies take the labelled targets' place where the labels accept them (`training.teacher`). Under
+`protocol: full_context` all rows are answers from the whole chat.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from personamem_pipeline.errors import UserError
 from personamem_pipeline.memory.chunking import chunk_messages
+from personamem_pipeline.memory.episode import question_prompt
 from personamem_pipeline.memory.generators.rendering import Renderer
 from personamem_pipeline.memory.generators.transformers import load_model
-from personamem_pipeline.memory.prompts import answer_prompt, write_prompt
+from personamem_pipeline.memory.prompts import write_prompt
 from personamem_pipeline.presets import MemoryConfig, SftConfig
 from personamem_pipeline.questions.gather import read_histories, read_questions
 from personamem_pipeline.questions.options import lettered
@@ -23,33 +28,29 @@ from personamem_pipeline.seeds import endless, rng
 from personamem_pipeline.stage import Progress, StageJob, StageResult, run_stage
 from personamem_pipeline.store import Store
 from personamem_pipeline.training.checkpoints import KIND, checkpoint_directory, drop_steps, save_checkpoint
+from personamem_pipeline.training.lora import with_adapters
 from personamem_pipeline.training.metrics import MetricsLog
 from personamem_pipeline.training.supervised import FitConfig, TrainRow, fit
-from personamem_pipeline.training.targets import ideal_answer, ideal_memories
+from personamem_pipeline.training.targets import (
+    AnswerTask,
+    Task,
+    WriteTask,
+    decidable,
+    ideal_answer,
+    ideal_turns,
+    ideal_write,
+)
+from personamem_pipeline.training.teacher import TARGETS, configured_teacher, taught_targets
 
 
-def write_rows(histories: Sequence[History], renderer: Renderer, memory: MemoryConfig) -> list[TrainRow]:
-    """One row per chunk of every history."""
-    rows = []
+def write_tasks(histories: Sequence[History], renderer: Renderer, memory: MemoryConfig) -> list[WriteTask]:
+    """One task per chunk of every history, a history's own in order."""
+    tasks = []
     for history in histories:
-        chunks = chunk_messages(history.messages, memory.chunk_tokens, renderer.count)
-        before = ""
-        for chunk, after in zip(chunks, ideal_memories(history, chunks), strict=True):
-            rows.append(_row(renderer, write_prompt(memory.prompts, chunk, before), after))
-            before = after
-    return rows
-
-
-def answer_row(
-    question: Question, final: str, order: int | None, renderer: Renderer, style: str, seed: int
-) -> TrainRow:
-    """One answer turn from the ideal final memory: option order number `order`, or open-ended if that is None."""
-    options, letter = lettered(question, seed, order) if order is not None else (None, None)
-    return _row(
-        renderer,
-        answer_prompt(style, final, question.user_query, options),
-        ideal_answer(question, style, options, letter),
-    )
+        chunks = tuple(chunk_messages(history.messages, memory.chunk_tokens, renderer.count))
+        turns = ideal_turns(history, chunks)
+        tasks += [WriteTask(history, chunks, number, turn) for number, turn in enumerate(turns)]
+    return tasks
 
 
 def schedule(
@@ -58,29 +59,82 @@ def schedule(
     renderer: Renderer,
     memory: MemoryConfig,
     config: SftConfig,
-) -> list[TrainRow]:
-    """The `steps * batch_size` rows of the run: write and answer turns in the asked-for shares, each kind going through
-    all its rows before any comes again; a question comes back with its options in another order."""
-    writes = write_rows(histories, renderer, memory)
-    finals = {history.person_id: ideal_memories(history, [history.messages])[-1] for history in histories}
+) -> list[Task]:
+    """The `steps * batch_size` tasks of the run: write and answer turns in the asked-for shares, each kind going through
+    all its tasks before any comes again; a question comes back with its options in another order."""
+    if memory.protocol == "full_context":
+        if config.write_share > 0:
+            raise UserError(
+                f"there are no write turns under protocol: full_context, and sft.write_share is {config.write_share:g}",
+                where="sft.write_share",
+                remedy="set sft.write_share to 0 in the preset",
+            )
+        writes: list[WriteTask] = []
+        known: Mapping[str, Any] = {history.person_id: history.messages for history in histories}
+    else:
+        writes = write_tasks(histories, renderer, memory)
+        known = {task.history.person_id: task.turn.after for task in writes}  # the last chunk's is what stays
+    questions = [question for question in questions if decidable(question, known[question.person_id])]
+    if (not writes and config.write_share > 0) or (not questions and config.write_share < 1):
+        raise UserError(
+            f"there is nothing to learn from: {len(writes)} chunks, {len(questions)} questions with their evidence",
+            where="training_dataset",
+            remedy="materialize it with persons whose histories hold their preferences",
+        )
     write_stream = endless(writes, config.seed, "write rows")
     choice_stream = endless(questions, config.seed, "choice rows")
     open_stream = endless(questions, config.seed, "open rows")
     draw = rng(config.seed, "sft kinds")
-    rows = []
+    tasks: list[Task] = []
     for _ in range(config.steps * config.batch_size):
         if draw.random() < config.write_share:
-            rows.append(next(write_stream)[1])
+            tasks.append(next(write_stream)[1])
             continue
         is_open = draw.random() < config.open_share
         epoch, question = next(open_stream if is_open else choice_stream)
-        order = None if is_open else epoch
-        rows.append(answer_row(question, finals[question.person_id], order, renderer, memory.prompts, config.seed))
-    return rows
+        options, letter = (None, None) if is_open else lettered(question, config.seed, epoch)
+        tasks.append(AnswerTask(question, known[question.person_id], options, letter, epoch))
+    return tasks
 
 
-def _row(renderer: Renderer, prompt: str, target: str) -> TrainRow:
+def labelled_target(task: Task, memory: MemoryConfig) -> str:
+    """What the labels say that the reply should be."""
+    if isinstance(task, WriteTask):
+        return ideal_write(task.turn, memory)
+    return ideal_answer(memory, task.question, task.known, task.options, task.letter)
+
+
+def train_row(task: Task, target: str, renderer: Renderer, memory: MemoryConfig) -> TrainRow:
+    """A task as token ids."""
+    if isinstance(task, WriteTask):
+        prompt = write_prompt(memory, task.chunk, task.turn.before)
+    else:
+        prompt = question_prompt(memory, task.known, task.question.user_query, task.options)
     return TrainRow(tuple(renderer.prompt_ids(prompt)), tuple(renderer.completion_ids(target)))
+
+
+def over_caps(tasks: Sequence[Task], rows: Sequence[TrainRow], memory: MemoryConfig) -> dict[str, float]:
+    """How many rows teach a reply that would be cut off: memories over `memory_tokens`, answers over `answer_tokens`."""
+    over = {"write_rows_over_cap": 0.0, "answer_rows_over_cap": 0.0}
+    for task, row in zip(tasks, rows, strict=True):
+        if isinstance(task, WriteTask):
+            over["write_rows_over_cap"] += len(row.completion_ids) > memory.memory_tokens
+        else:
+            over["answer_rows_over_cap"] += len(row.completion_ids) > memory.answer_tokens
+    return over
+
+
+def check_context(rows: Sequence[TrainRow], most: int) -> None:
+    """Raise `UserError` where a row is longer than the model's context of `most` tokens."""
+    longest = max(len(row.prompt_ids) + len(row.completion_ids) for row in rows)
+    if longest > most:
+        raise UserError(
+            f"the longest row has {longest} tokens",
+            where="memory",
+            expected=f"at most {most}, the model's max_position_embeddings",
+            remedy="lower memory.chunk_tokens or memory.memory_tokens (full_context: shorter histories), "
+            "or take a model of a longer context",
+        )
 
 
 def main(job: StageJob, progress: Progress) -> StageResult:
@@ -88,29 +142,48 @@ def main(job: StageJob, progress: Progress) -> StageResult:
     store, config, memory = Store(job.store), job.preset.sft, job.preset.memory
     histories = read_histories(store, "training_dataset", job.inputs["training_dataset"])
     questions = read_questions(store, "training_dataset", job.inputs["training_dataset"])
-    model, tokenizer = load_model(checkpoint_directory(job, "base_model"))
-    renderer = Renderer(tokenizer)
-    rows = schedule(histories, questions, renderer, memory, config)
-    over = sum(len(row.completion_ids) > memory.memory_tokens for row in rows)
-    progress.say("%d rows of %d persons, %d of them over the memory cap", len(rows), len(histories), over)
-    scratch = job.scratch_directory()
+    model, tokenizer = load_model(checkpoint_directory(job, "base_model"), training=True)
+    renderer, scratch = Renderer(tokenizer), job.scratch_directory()
+    tasks = schedule(histories, questions, renderer, memory, config)
+    targets = {task.key: labelled_target(task, memory) for task in tasks}
+    metrics: dict[str, float] = {}
+    passport: dict[str, Any] = {"rows": len(tasks), "steps": config.steps}
+    if config.targets == "teacher":
+        taught = taught_targets(tasks, configured_teacher(), memory, config, renderer, scratch, progress)
+        targets |= taught.targets
+        metrics = {"teacher_accepted": len(taught.targets), "teacher_fell_back": taught.fell_back}
+        passport["teacher"] = {"model": taught.model, "samples": config.teacher_samples, **metrics}
+    made = {task.key: train_row(task, targets[task.key], renderer, memory) for task in tasks}
+    rows = [made[task.key] for task in tasks]
+    check_context(rows, model.config.max_position_embeddings)
+    over = over_caps(tasks, rows, memory)
+    progress.say(
+        "%d rows of %d persons; over their cap: %d memories, %d answers", len(rows), len(histories), *over.values()
+    )
     fit_config = FitConfig(
         steps=config.steps,
         batch_size=config.batch_size,
+        micro_batch_rows=config.micro_batch_rows,
+        processes=config.processes,
         learning_rate=config.learning_rate,
         warmup_share=config.warmup_share,
         max_grad_norm=config.max_grad_norm,
         save_steps=config.save_steps,
         seed=config.seed,
     )
+    if config.lora:
+        model = with_adapters(model, config.lora, config.seed)
     log = MetricsLog(job, "sft")
-    fit(model, tokenizer, rows, fit_config, scratch, progress, on_log=log)
-    version = save_checkpoint(job, model, tokenizer, config, {"rows": len(rows), "steps": config.steps})
+    trainer = fit(model, tokenizer, rows, fit_config, scratch, progress, on_log=log)
+    version = save_checkpoint(job, trainer, tokenizer, config, passport)
     drop_steps(scratch)
+    if not progress.is_main:
+        return StageResult(kind=KIND, version=version)  # the log, and the report, are the first process's
+    (scratch / TARGETS).unlink(missing_ok=True)  # the run is over: the next one asks the teacher of its day
     return StageResult(
         kind=KIND,
         version=version,
-        metrics={"loss": log.last("loss"), "rows": len(rows), "rows_over_cap": over},
+        metrics={"loss": log.last("loss"), "rows": len(rows), **over, **metrics},
         paths={"checkpoint": str(store.path(KIND, version)), "curves": str(log.plot("loss")), "metrics": str(log.path)},
     )
 

@@ -8,6 +8,7 @@ see completions only.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +17,13 @@ from typing import Any
 import torch
 from datasets import Dataset
 from torch.nn.functional import cross_entropy
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
+from transformers import PrinterCallback, Trainer, TrainingArguments
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
+from personamem_pipeline.errors import UserError
 from personamem_pipeline.stage import Interrupted, Progress
+from personamem_pipeline.training.callbacks import StopAndLog
+from personamem_pipeline.training.steps import last_step
 
 IGNORE = -100
 
@@ -38,11 +42,19 @@ class FitConfig:
 
     steps: int
     batch_size: int
+    """Rows per optimizer step, over all processes."""
     learning_rate: float
     warmup_share: float
     max_grad_norm: float
     save_steps: int
     seed: int
+    micro_batch_rows: int | None = None
+    """Rows per forward pass of a process; None: all of its share. Changes memory and time, not the gradient."""
+    processes: int = 1
+
+    @property
+    def rows_per_pass(self) -> int:
+        return self.micro_batch_rows or self.batch_size // self.processes
 
 
 def fit(
@@ -54,8 +66,12 @@ def fit(
     progress: Progress,
     *,
     on_log: Callable[[int, dict[str, float]], None] = lambda step, values: None,
-) -> None:
-    """Train `model` in place for `config.steps` optimizer steps; resume from the newest complete step in `scratch`."""
+) -> CompletionTrainer:
+    """Train `model` in place for `config.steps` optimizer steps; resume from the newest complete step in `scratch`.
+
+    With several processes each calls this, as `accelerate launch` does. Raises `Interrupted` after saving when a stop was
+    asked for, and `UserError` when a loss or a gradient is no number.
+    """
     dataset = Dataset.from_list(
         [
             {
@@ -70,7 +86,8 @@ def fit(
     arguments = TrainingArguments(
         output_dir=str(scratch),
         max_steps=config.steps,
-        per_device_train_batch_size=config.batch_size,
+        per_device_train_batch_size=config.rows_per_pass,
+        gradient_accumulation_steps=config.batch_size // (config.processes * config.rows_per_pass),
         learning_rate=config.learning_rate,
         lr_scheduler_type="linear",
         warmup_steps=max(1, round(config.steps * config.warmup_share)),
@@ -90,6 +107,12 @@ def fit(
         gradient_checkpointing=gpu,
         remove_unused_columns=False,
     )
+    if arguments.world_size != config.processes:
+        raise UserError(
+            f"{arguments.world_size} processes were started, and the preset's batch is for {config.processes}",
+            where="sft.processes",
+            remedy=f"start it with `accelerate launch --num_processes {config.processes}`, or change the preset",
+        )
     trainer = CompletionTrainer(
         model=model,
         args=arguments,
@@ -99,9 +122,10 @@ def fit(
         callbacks=[StopAndLog(progress, on_log, config.steps)],
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(scratch)))
-    if progress.stop_requested and trainer.state.global_step < config.steps:
+    trainer.train(resume_from_checkpoint=last_step(scratch, config.processes))
+    if trainer.state.global_step < config.steps:
         raise Interrupted(f"saved step {trainer.state.global_step} of {config.steps} in {scratch}")
+    return trainer
 
 
 @dataclass(frozen=True)
@@ -129,8 +153,15 @@ class CompletionTrainer(Trainer):  # type: ignore[misc]
     """Cross-entropy over completions: the mean over rows of each row's token mean.
 
     Rows weigh the same, so that the one letter of a short answer is not drowned by the lines of long memories. Only
-    completion positions reach the output head.
+    completion positions reach the output head. The rows of an optimizer step, and the gradient, are the same however they
+    are split into micro-batches and over processes.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # A micro-batch's mean over rows is to be averaged over micro-batches; the other branch sums over tokens.
+        self.model_accepts_loss_kwargs = False
+        self._losses: list[torch.Tensor] = []
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
         labels = inputs["labels"]
@@ -143,22 +174,34 @@ class CompletionTrainer(Trainer):  # type: ignore[misc]
         losses = cross_entropy(logits.transpose(1, 2).float(), labels, ignore_index=IGNORE, reduction="none")
         return (losses.sum(1) / (labels != IGNORE).sum(1)).mean()
 
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Forward and backward of one micro-batch."""
+        loss: torch.Tensor = super().training_step(*args, **kwargs)
+        self._losses.append(loss)
+        return loss
 
-class StopAndLog(TrainerCallback):  # type: ignore[misc]
-    """Saves and stops on request, and passes the trainer's logs on."""
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> LengthGroupedSampler:
+        # Stock counts the rows of one process only, so that another number of processes would be another order.
+        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        return LengthGroupedSampler(batch, lengths=list((train_dataset or self.train_dataset)["length"]))
 
-    def __init__(
-        self, progress: Progress, on_log: Callable[[int, dict[str, float]], None], steps: int, watched: str = "loss"
-    ) -> None:
-        self.progress, self._on_log, self.steps, self.watched = progress, on_log, steps, watched
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> float:
+        """The gradient's norm before clipping. Called before the optimizer's step: the last place to refuse one.
 
-    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> TrainerControl:
-        if self.progress.stop_requested:
-            control.should_save = control.should_training_stop = True
-        return control
-
-    def on_log(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        values = {key: float(value) for key, value in kwargs.get("logs", {}).items() if isinstance(value, (int, float))}
-        if self.watched in values:
-            self.progress.say("step %d/%d %s %.4f", state.global_step, self.steps, self.watched, values[self.watched])
-        self._on_log(state.global_step, values)
+        Loss and norm are those of all processes, so that all of them stop, and save, together.
+        """
+        norm = float(super()._get_grad_norm(model, grad_norm=grad_norm))
+        loss = float(self.accelerator.reduce(torch.stack(self._losses).mean(), reduction="mean"))
+        self._losses.clear()
+        if math.isfinite(norm) and math.isfinite(loss):
+            return norm
+        done = self.state.global_step
+        if done and done % self.args.save_steps:
+            self._save_checkpoint(self.model, trial=None)
+        raise UserError(
+            f"step {done + 1}: the loss is {loss:.4g} and the norm of its gradient {norm:.4g}; the step was not taken",
+            where=self.args.output_dir,
+            expected="finite numbers",
+            remedy="lower the learning rate or lengthen the warm-up; if it comes at step 1, look at the model and the "
+            f"rows. {f'Step {done} is saved' if done else 'No step was done'}",
+        )

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from personamem_pipeline.errors import Refused
 from personamem_pipeline.evaluation.judge import answer_openly, judge_all
 from personamem_pipeline.evaluation.records import Benchmark, OpenAnswer, labels
-from personamem_pipeline.evaluation.systems import MemorySystem, last_memories
+from personamem_pipeline.evaluation.systems import MemorySystem, known
 from personamem_pipeline.llm.client import Endpoint
 from personamem_pipeline.memory.generators.scripted import ScriptedGenerator
 from personamem_pipeline.presets import MemoryConfig
@@ -21,7 +21,8 @@ def test_the_simulator_judges_through_the_real_client(
 ) -> None:
     judge = EndpointJudge(Endpoint(None, "simulator/1", None), seed=0)
     generator = model(1.0)
-    memories = last_memories(MemorySystem("grpo", "GRPO", generator, memory).run(benchmark).steps)
+    histories = {person: history.messages for person, history in benchmark.histories.items()}
+    memories = known(histories, MemorySystem("grpo", "GRPO", generator, memory).run(benchmark).steps, memory)
     answers = judge_all(judge, benchmark, answer_openly(benchmark, "grpo", memories, generator, memory))
     by_type = {kind: {a.score for a in answers if a.pref_type == kind} for kind in {a.pref_type for a in answers}}
     assert by_type["neutral_preferences"] == {1.0}
@@ -71,7 +72,8 @@ class Broken:
 def test_a_judge_that_errs_gives_no_score(
     benchmark: Benchmark, memory: MemoryConfig, model: Callable[[float], ScriptedGenerator]
 ) -> None:
-    answers = judge_all(Broken(), benchmark, answer_openly(benchmark, "grpo", {}, model(1.0), memory))
+    nothing = dict.fromkeys(benchmark.histories, "")
+    answers = judge_all(Broken(), benchmark, answer_openly(benchmark, "grpo", nothing, model(1.0), memory))
     assert [a.score for a in answers[:2]] == [1.0, None]
     assert "nonsense" in answers[1].reason
 

@@ -17,10 +17,12 @@ from personamem_pipeline.evaluation.systems import (
     asked,
     evidence_turns,
     guessers,
-    last_memories,
+    known,
 )
+from personamem_pipeline.memory.chunking import render_messages
 from personamem_pipeline.memory.generators.scripted import ScriptedGenerator
 from personamem_pipeline.presets import MemoryConfig
+from personamem_pipeline.records import Message
 from personamem_pipeline.settings import PROJECT
 
 Model = Callable[[float], ScriptedGenerator]
@@ -28,6 +30,10 @@ Model = Callable[[float], ScriptedGenerator]
 
 def accuracy(answers: tuple) -> float:
     return sum(answer.correct for answer in answers) / len(answers)
+
+
+def chats(benchmark: Benchmark) -> dict[str, tuple[Message, ...]]:
+    return {person: history.messages for person, history in benchmark.histories.items()}
 
 
 def test_a_reader_that_notes_everything_is_right_and_one_that_notes_nothing_is_unparseable(
@@ -70,10 +76,11 @@ def test_controls_see_what_they_should(benchmark: Benchmark, memory: MemoryConfi
     assert all("List:\nnone" in prompt for prompt in empty.prompts)
 
     swapped = model(1.0)
-    SwappedHistory(swapped, memory, last_memories(full.steps)).run(benchmark)
+    own = known(chats(benchmark), full.steps, memory)
+    SwappedHistory(swapped, memory, own).run(benchmark)
     first = benchmark.questions[0]
-    following = last_memories(full.steps)[sorted(benchmark.histories)[1]]
-    assert following != last_memories(full.steps)[first.person_id]
+    following = own[sorted(benchmark.histories)[1]]
+    assert following != own[first.person_id]
     assert f"List:\n{following}" in swapped.prompts[0]
 
     oracle = model(1.0)
@@ -82,6 +89,30 @@ def test_controls_see_what_they_should(benchmark: Benchmark, memory: MemoryConfi
     writes = [prompt for prompt in oracle.prompts if prompt.startswith("What does the user like?")]
     assert len(writes) == len(benchmark.questions)
     assert all(prompt.count("My ") == 1 and "Noted" not in prompt for prompt in writes)
+
+
+def test_under_full_context_all_systems_answer_from_the_chat(
+    benchmark: Benchmark, memory: MemoryConfig, model: Model
+) -> None:
+    whole = memory.model_copy(update={"protocol": "full_context"})
+    generator = model(1.0)
+    run = MemorySystem("grpo", "GRPO", generator, whole).run(benchmark)
+    assert not run.steps, "nothing is written"
+    items = asked(benchmark)
+    assert len(generator.prompts) == len(items)
+    for item, prompt in zip(items, generator.prompts, strict=True):
+        assert render_messages(benchmark.histories[item.question.person_id].messages) in prompt
+
+    own = known(chats(benchmark), run.steps, whole)
+    swapped = model(1.0)
+    SwappedHistory(swapped, whole, own).run(benchmark)
+    order = sorted(benchmark.histories)
+    following = order[(order.index(items[0].question.person_id) + 1) % len(order)]
+    assert render_messages(own[following]) in swapped.prompts[0]
+
+    oracle = model(1.0)
+    Oracle(oracle, whole).run(benchmark)
+    assert all(prompt.startswith("Chat:\nuser: My ") and "Noted" not in prompt for prompt in oracle.prompts)
 
 
 def test_swapping_one_person_is_refused(benchmark: Benchmark, memory: MemoryConfig, model: Model) -> None:

@@ -12,9 +12,11 @@ from personamem_pipeline.llm.simulator import questions, reader, sessions, textb
 from personamem_pipeline.llm.simulator.app import MODEL, complete
 from personamem_pipeline.llm.simulator.world import WorldPreference, world
 from personamem_pipeline.memory.prompts import answer_prompt, write_prompt
+from personamem_pipeline.presets import load_preset
 from personamem_pipeline.records import CONVERSATION_TYPES
 
 PREFERENCES = world().preferences
+COMPACT = load_preset("demo").memory
 
 
 def brief(preference: WorldPreference, event: str = "reveals", **changes: str) -> dict[str, Any]:
@@ -130,19 +132,41 @@ def test_open_answers_are_judged(pref_type: str, who: str, answer: str, score: f
     assert reader.judgement(given, random.Random(0))["score"] == score
 
 
+@pytest.mark.parametrize(
+    ("answer", "stance"),
+    [
+        ("You could try Green tea.", "uses_preference"),
+        ("Green tea rather than sweet wine.", "uses_preference"),
+        ("You could try {other}.", "demographic_guess"),
+        ("You could try something warm.", "generic"),
+        ("", "generic"),
+    ],
+)
+def test_what_an_open_answer_rests_on_is_read(answer: str, stance: str) -> None:
+    other = next(
+        p.text for p in world().topic(world().preference("green tea").topic).preferences if p.text != "green tea"
+    )
+    given = {
+        "query": "", "answer": answer.format(other=other), "preference": "green tea", "pref_type": "neutral_preferences",
+        "who": "self",
+    }  # fmt: skip
+    reply = complete(body("stance", given))["choices"][0]["message"]["content"]
+    assert json.loads(reply)["stance"] == stance
+
+
 def test_the_textbook_is_worded_as_the_compact_prompts_are() -> None:
     """The simulator may not know the memory room, so the two are written apart and held together here."""
     for row in textbook.exercises(400, seed=0):
         if row["kind"] == "suggest":
             listed, _, query = row["prompt"].removeprefix("List:\n").partition("\nWhich fits? ")
-            assert row["prompt"] == answer_prompt("compact", listed, query, None)
+            assert row["prompt"] == answer_prompt(COMPACT, listed, query, None)
         elif row["kind"] == "decide":
             listed, _, rest = row["prompt"].removeprefix("List:\n").partition("\nWhich fits? ")
             query, *shown = rest.split("\n")
             options = {line[-2]: line[:-4] for line in shown}
-            assert row["prompt"] == answer_prompt("compact", listed, query, options)
+            assert row["prompt"] == answer_prompt(COMPACT, listed, query, options)
         elif row["kind"] == "who_likes":
-            assert write_prompt("compact", [], "").startswith(row["prompt"].splitlines()[0])
+            assert write_prompt(COMPACT, [], "").startswith(row["prompt"].splitlines()[0])
         elif row["kind"] == "merge":
             _, _, old = row["prompt"].partition("Old list:\n")
-            assert write_prompt("compact", [], old.removesuffix("\nMerge.")).endswith(f"Old list:\n{old}")
+            assert write_prompt(COMPACT, [], old.removesuffix("\nMerge.")).endswith(f"Old list:\n{old}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -27,12 +28,22 @@ messages = st.lists(
 )
 
 
-@given(messages=messages, budget=st.integers(1, 40))
-def test_concatenated_chunks_are_the_messages_and_fit(messages: list[Message], budget: int) -> None:
-    chunks = chunk_messages(messages, budget, words)
+@given(messages=messages, budget=st.integers(1, 40), count=st.sampled_from([words, len]))
+def test_concatenated_chunks_are_the_messages_and_fit(
+    messages: list[Message], budget: int, count: Callable[[str], int]
+) -> None:
+    chunks = chunk_messages(messages, budget, count)
     assert [message for chunk in chunks for message in chunk] == messages
     for chunk in chunks:
-        assert len(chunk) == 1 or words(render_messages(chunk)) <= budget
+        assert len(chunk) == 1 or count(render_messages(chunk)) <= budget
+    assert all(chunks), "no chunk is empty"
+
+
+@given(messages=messages, budget=st.integers(1, 40), more=messages)
+def test_what_comes_later_moves_no_chunk_before_it(messages: list[Message], budget: int, more: list[Message]) -> None:
+    """A chat that goes on is read as before up to its last chunk: memories up to there stay valid."""
+    chunks = chunk_messages(messages, budget, words)
+    assert chunk_messages([*messages, *more], budget, words)[: max(0, len(chunks) - 1)] == chunks[:-1]
 
 
 @given(messages=messages, budget=st.integers(1, 40))

@@ -5,7 +5,15 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from personamem_pipeline.memory.episode import answer, final_memory, write_memories
+from personamem_pipeline.memory.chunking import render_messages
+from personamem_pipeline.memory.episode import (
+    answer,
+    final_memory,
+    known_after,
+    plan_chunks,
+    read_chunks,
+    write_memories,
+)
 from personamem_pipeline.memory.generators.scripted import ScriptedGenerator
 from personamem_pipeline.presets import MemoryConfig
 from personamem_pipeline.records import Message
@@ -65,3 +73,28 @@ def test_nothing_to_read_gives_nothing() -> None:
 def test_a_memory_says_a_thing_once() -> None:
     generator = ScriptedGenerator(lambda prompt: "- a\n\n- a\n- b")
     assert final_memory(write_memories([chat("one")], generator, CONFIG)[0]) == "- a\n- b"
+
+
+def test_under_full_context_nothing_is_written_and_the_chat_itself_is_known() -> None:
+    config, generator = CONFIG.model_copy(update={"protocol": "full_context"}), ScriptedGenerator(last_word)
+    messages = chat("one two three", "four five six", "seven")
+    assert plan_chunks(messages, generator, config) == []
+    (turns,) = write_memories([messages], generator, config)
+    assert turns == [] and generator.prompts == []
+    known = known_after(turns, messages, config)
+    answer([known], ["q?"], [None], generator, config)
+    assert render_messages(messages) in generator.prompts[0]
+
+
+def test_what_is_known_after_reading_is_the_last_memory() -> None:
+    messages = chat("one two three", "four five six")
+    (turns,) = write_memories([messages], ScriptedGenerator(last_word), CONFIG)
+    assert known_after(turns, messages, CONFIG) == "- six"
+    assert known_after([], [], CONFIG) == ""
+
+
+def test_a_caller_that_stops_asking_stops_the_model() -> None:
+    generator = ScriptedGenerator(last_word)
+    turns = read_chunks([chat("a a a", "b b b", "c c c")], generator, CONFIG)
+    next(turns)
+    assert len(generator.prompts) == 1

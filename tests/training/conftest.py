@@ -13,10 +13,12 @@ import pytest
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
+from personamem_pipeline.memory.generators.base import Generation
 from personamem_pipeline.memory.generators.rendering import Renderer
 from personamem_pipeline.presets import GrpoConfig, MemoryConfig
-from personamem_pipeline.records import Certificate, Message, Question
+from personamem_pipeline.records import Certificate, History, Message, Preference, Question, Session
 from personamem_pipeline.training.grpo.curriculum import Item, curriculum
+from personamem_pipeline.training.rewards.records import AnswerReward
 from personamem_pipeline.training.tokenizer import build_tokenizer
 
 TEXTS = ["user: I left my bamboo whisk.\n- drinks: green tea\n(a) You could try green tea. \\boxed{a} b c d none"]
@@ -44,23 +46,38 @@ def chat(number: int, turns: int) -> list[Message]:
     return [Message(turn_id=f"t{number}.m{i}", role="user", content=texts[i % 4]) for i in range(turns)]
 
 
+def history(number: int, turns: int) -> History:
+    """A chat whose first turn gives green tea away."""
+    messages = tuple(chat(number, turns))
+    preference = Preference(
+        preference_id=f"t{number}.p0", topic="drinks", text="green tea", pref_type="neutral_preferences"
+    )
+    session = Session(
+        session_id=f"t{number}.s0", person_id=f"t{number}", time="2025-03-01T18:40",
+        conversation_type="personal_email", event="reveals", preference=preference, wording="seen",
+        messages=messages, evidence=tuple(message.turn_id for message in messages[:1]), author="test",
+    )  # fmt: skip
+    return History(person_id=f"t{number}", split="training", sessions=(session,), tokens=9 * turns, tokenizer="words")
+
+
 @pytest.fixture
 def renderer() -> Renderer:
     return Renderer(build_tokenizer(TEXTS))
 
 
+def make_policy(renderer: Renderer) -> Any:
+    """The same random model each time."""
+    torch.manual_seed(0)
+    size = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "head_dim": 8}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 2}
+    vocabulary = len(renderer.tokenizer)
+    return Qwen3ForCausalLM(Qwen3Config(vocab_size=vocabulary, tie_word_embeddings=True, **size, **heads)).float()
+
+
 @pytest.fixture
 def policy(renderer: Renderer) -> Callable[[], Any]:
     """A function that makes the same random model each time."""
-
-    def make() -> Any:
-        torch.manual_seed(0)
-        size = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "head_dim": 8}
-        heads = {"num_attention_heads": 2, "num_key_value_heads": 2}
-        vocabulary = len(renderer.tokenizer)
-        return Qwen3ForCausalLM(Qwen3Config(vocab_size=vocabulary, tie_word_embeddings=True, **size, **heads)).float()
-
-    return make
+    return lambda: make_policy(renderer)
 
 
 @pytest.fixture
@@ -81,6 +98,10 @@ def two_of_one_person() -> list[Item]:
     return sorted(items, key=lambda item: item.question.question_id)
 
 
-def reward(prompts: Any, completions: Sequence[str], **_: Any) -> list[float]:
+def worth(text: str) -> float:
     """Something that differs between rollouts: the share of one letter in the answer's text."""
-    return [text.count("e") / 7 + len(text) / 50 for text in completions]
+    return text.count("e") / 7 + len(text) / 50
+
+
+def pay(items: Sequence[Item], answers: Sequence[Generation]) -> list[AnswerReward]:
+    return [AnswerReward({"choice": worth(answer.text)}, worth(answer.text)) for answer in answers]

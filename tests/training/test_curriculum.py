@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from personamem_pipeline.memory.prompts import open_answer
 from personamem_pipeline.presets import GrpoConfig
 from personamem_pipeline.training.grpo.curriculum import curriculum
-from personamem_pipeline.training.rewards import choice_reward
 from tests.training.conftest import question
 
 QUESTIONS = [question(number) for number in range(7)]
@@ -62,14 +60,6 @@ def test_another_seed_is_another_order() -> None:
 def test_letters_move_from_one_appearance_to_the_next() -> None:
     items = curriculum(QUESTIONS[:1], config(4, 1, 0.0))
     assert {item.letter for item in items} == set("abcd")
-
-
-@pytest.mark.parametrize(
-    ("text", "reward"),
-    [("\\boxed{b}", 1.0), ("x\nwine", 1.0), ("wine\nx", 0.0), ("\\boxed{a}", 0.0), ("b", 0.0), ("", 0.0)],
-)
-def test_only_the_right_option_strictly_stated_pays(text: str, reward: float) -> None:
-    assert choice_reward(text, {"a": "tea", "b": "wine"}, "b") == reward
 
 
 def test_the_judge_reads_the_answer_without_the_working() -> None:

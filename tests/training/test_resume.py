@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from personamem_pipeline.memory.generators.rendering import Renderer
-from personamem_pipeline.presets import load_preset
+from personamem_pipeline.presets import LoraConfig, load_preset
 from personamem_pipeline.questions.gather import gather
 from personamem_pipeline.records import History, Question
 from personamem_pipeline.settings import PROJECT
@@ -38,10 +38,10 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, str]:
     return store, gathered.manifest.version
 
 
-def job(stage: str, dataset: tuple[Store, str], model: str, scratch: Path) -> StageJob:
+def job(stage: str, dataset: tuple[Store, str], model: str, scratch: Path, **figures: Any) -> StageJob:
     store, version = dataset
     preset = load_preset("demo")
-    tiny = {"steps": 4, "save_steps": 1}
+    tiny = {"steps": 5, "save_steps": 2, **figures}
     preset = preset.model_copy(
         update={
             "memory": preset.memory.model_copy(update={"chunk_tokens": 400, "memory_tokens": 8, "answer_tokens": 6}),
@@ -101,20 +101,30 @@ def version(work: StageJob) -> str:
     return StageResult.model_validate_json((Path(work.scratch) / "result.json").read_text()).version
 
 
-@pytest.mark.parametrize(
-    ("stage", "number", "code"), [("grpo", signal.SIGKILL, -signal.SIGKILL), ("sft", signal.SIGTERM, INTERRUPTED)]
-)
-def test_a_broken_run_ends_with_the_checkpoint_of_an_unbroken_one(
-    stage: str, number: signal.Signals, code: int, dataset: tuple[Store, str], model: str, tmp_path: Path
-) -> None:
-    unbroken, broken = (job(stage, dataset, model, tmp_path / name) for name in ("unbroken", "broken"))
-    whole = start(stage, unbroken)
-    process = start(stage, broken)
-    wait_for("checkpoint-1/trainer_state.json", Path(broken.scratch), process)
+def broken_off(stage: str, work: StageJob, number: signal.Signals, pattern: str) -> None:
+    """Start the stage, send it the signal once the file is there, and see it end without a result."""
+    process = start(stage, work)
+    wait_for(pattern, Path(work.scratch), process)
     process.send_signal(number)
-    process.communicate(timeout=TIMEOUT)
-    assert process.returncode == code
-    assert not (Path(broken.scratch) / "result.json").exists()
+    output, _ = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == (INTERRUPTED if number == signal.SIGTERM else -number), output
+    assert not (Path(work.scratch) / "result.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("stage", "figures"), [("grpo", {}), ("grpo", {"lora": LoraConfig(rank=2, alpha=4, dropout=0.1)}), ("sft", {})]
+)
+def test_a_run_broken_off_again_and_again_ends_with_the_checkpoint_of_an_unbroken_one(
+    stage: str, figures: dict[str, Any], dataset: tuple[Store, str], model: str, tmp_path: Path
+) -> None:
+    unbroken, broken = (job(stage, dataset, model, tmp_path / name, **figures) for name in ("unbroken", "broken"))
+    whole = start(stage, unbroken)
+    scratch = Path(broken.scratch)
+    broken_off(stage, broken, signal.SIGTERM, "metrics.jsonl")  # within a step: the first log is there, no step is due
+    (last,) = scratch.glob("checkpoint-*")
+    assert int(last.name.removeprefix("checkpoint-")) % 2 == 1 or stage == "sft", "saved between the planned steps"
+    broken_off(stage, broken, signal.SIGKILL, "checkpoint-4")  # the directory is there; what is in it may not be whole
     finish(start(stage, broken))
     finish(whole)
     assert version(broken) == version(unbroken)

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from personamem_pipeline.llm.simulator import batches, guesser, persons, questions, reader, review, sessions
+from personamem_pipeline.llm.simulator import batches, guesser, persons, questions, reader, review, sessions, teacher
 from personamem_pipeline.seeds import digest, stable_int
 
 MODEL = "simulator/1"
@@ -31,6 +31,8 @@ TASKS: dict[str, Task] = {
     "choice": reader.choice,
     "state": reader.state,
     "judgement": reader.judgement,
+    "stance": reader.stance,
+    **teacher.TASKS,
 }
 
 

@@ -17,6 +17,8 @@ class Generation:
     """The reply without special tokens."""
     finished: bool
     """The model ended by itself; False means that the budget cut it off."""
+    logprobs: tuple[float, ...] | None = None
+    """Log-probability of each of `token_ids` as the engine sampled it; None where the engine is the trained model."""
 
 
 class Generator(Protocol):

@@ -26,7 +26,10 @@ class Renderer:
             )
         self.tokenizer = tokenizer
         text = tokenizer.apply_chat_template(
-            [{"role": "user", "content": _SENTINEL}], tokenize=False, add_generation_prompt=True
+            [{"role": "user", "content": _SENTINEL}],
+            tokenize=False,
+            add_generation_prompt=True,
+            enable_thinking=False,  # hybrids think when our prompts ask for it, and never by themselves
         )
         head, _, tail = text.partition(_SENTINEL)
         self._head = self._encode(head, special=True)

@@ -19,8 +19,12 @@ TORCH_SEEDS = 2**31
 COPY_AGAIN = "the directory was cut off or mixed up; copy it again or materialize the checkpoint again"
 
 
-def load_model(directory: Path) -> tuple[Any, Any]:
-    """Model (float32 on CPU, bfloat16 on a GPU) and tokenizer of a local Hugging Face directory; clear errors if broken."""
+def load_model(directory: Path, *, training: bool = False) -> tuple[Any, Any]:
+    """Model and tokenizer of a local Hugging Face directory; clear errors if broken.
+
+    For reading: float32 on CPU, bfloat16 on a GPU. For training: float32 (autocast computes in bfloat16; Adam's small
+    steps would round away in bfloat16 weights) and not moved, because the trainer shards and places it.
+    """
     if not (directory / "config.json").is_file():
         raise UserError(
             "not a model directory: there is no config.json",
@@ -43,7 +47,7 @@ def load_model(directory: Path) -> tuple[Any, Any]:
         model, loading = AutoModelForCausalLM.from_pretrained(
             directory,
             local_files_only=True,
-            dtype=torch.bfloat16 if gpu else torch.float32,
+            dtype=torch.bfloat16 if gpu and not training else torch.float32,
             ignore_mismatched_sizes=True,  # refused below, by name
             output_loading_info=True,
         )
@@ -62,7 +66,7 @@ def load_model(directory: Path) -> tuple[Any, Any]:
             expected="the weights of the architecture that config.json describes",
             remedy=COPY_AGAIN,
         )
-    return model.to("cuda" if gpu else "cpu").eval(), tokenizer
+    return (model if training else model.to("cuda" if gpu else "cpu").eval()), tokenizer
 
 
 def _check_whole(path: Path) -> None:
@@ -132,7 +136,10 @@ def until_end(ids: list[int], eos_id: int) -> list[int]:
     return ids[: ids.index(eos_id) + 1] if eos_id in ids else ids
 
 
-def to_generation(renderer: Renderer, prompt: Sequence[int], ids: Sequence[int]) -> Generation:
+def to_generation(
+    renderer: Renderer, prompt: Sequence[int], ids: Sequence[int], logprobs: Sequence[float] | None = None
+) -> Generation:
     """A reply as a record; it is finished when it ends with the end token."""
     finished = bool(ids) and ids[-1] == renderer.eos_id
-    return Generation(tuple(prompt), tuple(ids), renderer.text(list(ids)), finished)
+    chances = None if logprobs is None else tuple(logprobs)
+    return Generation(tuple(prompt), tuple(ids), renderer.text(list(ids)), finished, chances)

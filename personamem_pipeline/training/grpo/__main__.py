@@ -3,126 +3,84 @@
     python -m personamem_pipeline.training.grpo --job job.json
 
 Starts from the SFT checkpoint. One optimizer step: `prompts_per_step` questions, `rollouts` memories of each history asked
-about, `questions_per_memory` questions to each memory. Reward for final answers only (multiple choice by the option that is
-stated, open answers by the judge behind the model endpoint).
+about, `questions_per_memory` questions to each memory. What pays is in the preset's `grpo.rewards`.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
-import torch
 from datasets import Dataset
 from transformers import PrinterCallback
-from transformers.trainer_utils import get_last_checkpoint
-from trl import GRPOConfig
 
+from personamem_pipeline.errors import UserError
 from personamem_pipeline.memory.generators.rendering import Renderer
 from personamem_pipeline.memory.generators.transformers import load_model
-from personamem_pipeline.presets import GrpoConfig
 from personamem_pipeline.questions.gather import read_histories, read_questions
 from personamem_pipeline.questions.judge import EndpointJudge
 from personamem_pipeline.stage import Interrupted, Progress, StageJob, StageResult, run_stage
 from personamem_pipeline.store import Store
+from personamem_pipeline.training.callbacks import LogSteps
 from personamem_pipeline.training.checkpoints import KIND, checkpoint_directory, drop_steps, save_checkpoint
 from personamem_pipeline.training.grpo.curriculum import Item, curriculum
-from personamem_pipeline.training.grpo.rollouts import PolicyGenerator
+from personamem_pipeline.training.grpo.engine import trl_engine_options
+from personamem_pipeline.training.grpo.limits import check_budgets, chunk_histories, most_chunks
+from personamem_pipeline.training.grpo.options import trl_config
+from personamem_pipeline.training.grpo.run import StopTraining
 from personamem_pipeline.training.grpo.table import RolloutTable
-from personamem_pipeline.training.grpo.trainer import MemoryGRPOTrainer, most_chunks
+from personamem_pipeline.training.grpo.trainer import MemoryGRPOTrainer
+from personamem_pipeline.training.lora import with_adapters
 from personamem_pipeline.training.metrics import MetricsLog
-from personamem_pipeline.training.rewards import choice_reward, judge_rewards
-from personamem_pipeline.training.supervised import StopAndLog
+from personamem_pipeline.training.rewards.compose import AnswerRewards
+from personamem_pipeline.training.steps import last_step
 
-Reward = Callable[..., list[float | None]]
-
-
-def trl_config(config: GrpoConfig, scratch: Path, most_writes: int) -> GRPOConfig:
-    """TRL's configuration: rows are its batch unit, and one optimizer step is one generation (exactly on-policy)."""
-    rows = config.prompts_per_step * config.rollouts
-    rows += rows // config.questions_per_memory * most_writes
-    micro_steps = math.ceil(rows / config.micro_batch_rows)
-    gpu = torch.cuda.is_available()
-    return GRPOConfig(
-        output_dir=str(scratch),
-        max_steps=config.steps,
-        per_device_train_batch_size=config.micro_batch_rows,
-        gradient_accumulation_steps=micro_steps,
-        steps_per_generation=micro_steps,
-        num_generations=config.rollouts,
-        num_iterations=1,
-        learning_rate=config.learning_rate,
-        lr_scheduler_type="constant_with_warmup",
-        warmup_steps=config.warmup_steps,
-        max_grad_norm=config.max_grad_norm,
-        temperature=config.temperature,
-        beta=config.beta,
-        epsilon=config.epsilon_low,
-        epsilon_high=config.epsilon_high,
-        loss_type="dapo",  # the only family whose denominator is global: see rows.py
-        scale_rewards="none",
-        shuffle_dataset=False,  # the curriculum is the order
-        logging_steps=1,
-        save_steps=config.save_steps,
-        save_total_limit=2,
-        seed=config.seed,
-        data_seed=config.seed,
-        report_to=[],
-        disable_tqdm=True,
-        use_cpu=not gpu,
-        bf16=gpu,
-        gradient_checkpointing=gpu,
-        remove_unused_columns=False,
-    )
-
-
-def reward_functions(items: Sequence[Item], judge: EndpointJudge) -> list[Reward]:
-    """Two rewards; each answers None for the other's rows, which TRL leaves out."""
-
-    def choice(prompts: Any, completions: list[str], item: list[int], **_: Any) -> list[float | None]:
-        tasks = [items[index] for index in item]
-        return [
-            choice_reward(text, task.options, task.letter) if task.options and task.letter else None
-            for task, text in zip(tasks, completions, strict=True)
-        ]
-
-    def open_ended(prompts: Any, completions: list[str], item: list[int], **_: Any) -> list[float | None]:
-        tasks = [items[index] for index in item]
-        return judge_rewards(tasks, completions, judge)
-
-    return [choice, open_ended]
+TOLD = ("reward", "entropy/write", "entropy/answer", "groups/zero_variance", "memory/retained", "write/truncated")
+"""What the asset's page shows, of the last step that has it."""
+CURVES = (
+    "reward",
+    ("accuracy/*",),
+    ("reward/choice", "reward/open_ended", "reward/format"),
+    ("memory/retained/turn_*",),
+    ("write/length", "answer/length"),
+    ("entropy/write", "entropy/answer"),
+    ("groups/zero_variance", "memory/change", "write/truncated"),
+    ("time/*",),
+)
 
 
 def main(job: StageJob, progress: Progress) -> StageResult:
     """Train; see the module's docstring."""
     store, config, memory = Store(job.store), job.preset.grpo, job.preset.memory
     version = job.inputs["training_dataset"]
-    histories = {h.person_id: h.messages for h in read_histories(store, "training_dataset", version)}
+    histories = {history.person_id: history for history in read_histories(store, "training_dataset", version)}
     items = curriculum(read_questions(store, "training_dataset", version), config)
-    model, tokenizer = load_model(checkpoint_directory(job, "sft_checkpoint"))
-    renderer = Renderer(tokenizer)
-    scratch = job.scratch_directory()
-    most_writes = most_chunks(histories, PolicyGenerator(renderer, _never), memory)
-    log, table = MetricsLog(job, "grpo"), RolloutTable(scratch / "rollouts.jsonl")
     judge = EndpointJudge.configured(config.seed)
+    rewards = AnswerRewards(config.rewards, judge)
+    rewards.check_judge(items)
+    model, tokenizer = load_model(checkpoint_directory(job, "sft_checkpoint"), training=True)
+    renderer, scratch = Renderer(tokenizer), job.scratch_directory()
+    messages = {person: history.messages for person, history in histories.items()}
+    chunked = chunk_histories(messages, renderer.count, memory)
+    context = model.config.max_position_embeddings
+    longest = check_budgets(messages, items, renderer, memory, context, chunked=chunked)
+    most_writes = most_chunks(messages, renderer.count, memory, chunked=chunked)
+    log, table = MetricsLog(job, "grpo"), RolloutTable(scratch / "rollouts.jsonl")
+    if config.lora:
+        model = with_adapters(model, config.lora, config.seed)
     trainer = MemoryGRPOTrainer(
         model=model.train(),
-        args=trl_config(config, scratch, most_writes),
-        train_dataset=Dataset.from_list(
-            [{"prompt": item.question.user_query, "item": i} for i, item in enumerate(items)]
-        ),
-        reward_funcs=reward_functions(items, judge),
+        args=trl_config(config, scratch, most_writes, trl_engine_options(config, longest)),
+        train_dataset=prompts(items),
         items=items,
         histories=histories,
         memory=memory,
+        config=config,
         renderer=renderer,
-        aggregation=config.aggregation,
-        answers_per_step=config.prompts_per_step * config.rollouts,
-        questions_per_memory=config.questions_per_memory,
-        on_rollouts=table.add,
-        callbacks=[StopAndLog(progress, log, config.steps, watched="reward")],
+        rewards=rewards,
+        most_writes=most_writes,
+        on_rollouts=table.add if progress.is_main else lambda step, scored: None,
+        stop=lambda: progress.stop_requested,
+        callbacks=[LogSteps(progress, log, config.steps, watched="reward")],
     )
     trainer.remove_callback(PrinterCallback)
     progress.say(
@@ -133,28 +91,35 @@ def main(job: StageJob, progress: Progress) -> StageResult:
         most_writes,
         config.questions_per_memory,
     )
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(scratch)))
-    if progress.stop_requested and trainer.state.global_step < config.steps:
-        raise Interrupted(f"saved step {trainer.state.global_step} of {config.steps} in {scratch}")
-    checkpoint = save_checkpoint(
-        job, model, tokenizer, config, {"judge": judge.name, "steps": config.steps, "reward": ["choice", "open_ended"]}
-    )
+    try:
+        trainer.train(resume_from_checkpoint=last_step(scratch, config.processes))
+    except (StopTraining, UserError) as stopped:  # both leave the model at its last whole step, on every rank
+        trainer.save_step()
+        if isinstance(stopped, UserError):
+            raise
+        raise Interrupted(f"saved step {trainer.state.global_step} of {config.steps} in {scratch}") from None
+    checkpoint = save_checkpoint(job, trainer, tokenizer, config, {"judge": judge.name, "steps": config.steps})
     drop_steps(scratch)
+    if not progress.is_main:
+        return StageResult(kind=KIND, version=checkpoint)
     return StageResult(
         kind=KIND,
         version=checkpoint,
-        metrics={"reward": log.last("reward"), "entropy": log.last("entropy"), "write_turns": most_writes},
+        metrics={**log.newest(TOLD), "write_turns": most_writes},
         paths={
             "checkpoint": str(store.path(KIND, checkpoint)),
-            "curves": str(log.plot("reward", "memory/mean_length", "entropy")),
+            "curves": str(log.plot(*CURVES)),
             "metrics": str(log.path),
-            "rollouts": str(table.path),
+            "rollouts": str(table.page()),
+            "rollout_rows": str(table.path),
         },
     )
 
 
-def _never(rows: list[list[int]], max_tokens: int, temperature: float, seed: int) -> list[list[int]]:
-    raise AssertionError("counting tokens samples nothing")
+def prompts(items: list[Item]) -> Dataset:
+    """TRL's dataset: one row per item of the curriculum, in order."""
+    rows: list[dict[str, Any]] = [{"prompt": item.question.user_query, "item": i} for i, item in enumerate(items)]
+    return Dataset.from_list(rows)
 
 
 if __name__ == "__main__":

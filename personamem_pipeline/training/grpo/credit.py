@@ -5,19 +5,25 @@ side; a group of rollouts is therefore a block of M x G answers, in which the an
 
     question 1: memory 1, ..., memory G | question 2: memory 1, ..., memory G | ... | question M: ...
 
-What is maximised is a memory's mean reward over its M questions, and this is its exact policy gradient. TRL's advantage
-of an answer is its reward less the mean over the G answers to the same question. A write turn gets the mean over the M
-answers that its memory led to, which, baselines being linear, is the advantage of the memory's mean reward. An answer turn
-moved one M-th of that mean: it gets its own advantage divided by M. With M = 1 every turn of a rollout carries the same
-value: MemAgent's rule.
+What is maximised is a memory's mean reward over its M questions, and with `share` this is its exact policy gradient. TRL's
+advantage of an answer is its reward less the mean over the G answers to the same question. A write turn gets the mean over
+the M answers that its memory led to, which, baselines being linear, is the advantage of the memory's mean reward. An answer
+turn moved one M-th of that mean: it gets its own advantage divided by M (`own`: all of it, which weighs answers M times).
+With M = 1 every turn of a rollout carries the same value: MemAgent's rule.
+
+Rewards of memories are known turn by turn: a write turn's share is its own reward less the mean over the G rollouts of the
+same turn, which all read the same chunk.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from personamem_pipeline.training.grpo.rollouts import Rollout
-from personamem_pipeline.training.grpo.rows import Row
+from personamem_pipeline.training.grpo.rows import ANSWER, WRITE, Row
+
+AnswerCredit = Literal["share", "own"]
 
 
 def answers_of(rollout: int, group: int, questions: int) -> list[int]:
@@ -39,13 +45,54 @@ def memory_advantage(advantages: Sequence[float], scored: Sequence[bool]) -> flo
     return sum(known) / len(known) if known else 0.0
 
 
-def rollout_rows(rollout: Rollout, advantages: Sequence[float], scored: Sequence[bool]) -> list[Row]:
-    """One row per turn: the write turns with the memory's advantage, then the answers each with its share of it."""
+def centred(rewards: Sequence[Sequence[float]], group: int) -> list[list[float]]:
+    """Rewards of write turns, (rollouts, turns), less their mean over the group's rollouts of the same turn."""
+    out: list[list[float]] = []
+    for start in range(0, len(rewards), group):
+        own = rewards[start : start + group]
+        means = [sum(turn) / len(turn) for turn in zip(*own, strict=True)]
+        out += [[value - mean for value, mean in zip(turns, means, strict=True)] for turns in own]
+    return out
+
+
+def rollout_rows(
+    number: int,
+    rollout: Rollout,
+    advantages: Sequence[float],
+    scored: Sequence[bool],
+    *,
+    turn_advantages: Sequence[float] = (),
+    credit: AnswerCredit = "share",
+    mask_overlong: bool = False,
+) -> list[Row]:
+    """One row per turn of rollout `number`: the write turns with the memory's advantage, then the answers.
+
+    `turn_advantages` are added to the write turns, one each, where memories are rewarded themselves. With `mask_overlong`
+    an answer that its cap cut off counts for the memory, but its own row, which would teach cut answers, carries nothing.
+    """
     shared = memory_advantage(advantages, scored)
-    writes = [Row(turn.generation.prompt_ids, turn.generation.token_ids, shared) for turn in rollout.turns]
-    questions = max(1, sum(scored))
+    extra = turn_advantages or [0.0] * len(rollout.turns)
+    writes = [
+        Row(
+            turn.generation.prompt_ids,
+            turn.generation.token_ids,
+            shared + own,
+            WRITE,
+            number,
+            turn.generation.logprobs,
+        )
+        for turn, own in zip(rollout.turns, extra, strict=True)
+    ]
+    divisor = max(1, sum(scored)) if credit == "share" else 1
     answers = [
-        Row(reply.prompt_ids, reply.token_ids, own / questions)
+        Row(
+            reply.prompt_ids,
+            reply.token_ids,
+            own / divisor if reply.finished or not mask_overlong else 0.0,
+            ANSWER,
+            number,
+            reply.logprobs,
+        )
         for reply, own in zip(rollout.answers, advantages, strict=True)
     ]
     return writes + answers

@@ -1,55 +1,126 @@
-"""The rollout table: one JSON line per turn of a few rollouts of every step, for people to read."""
+"""The rollout table: one JSON line per turn of a few rollouts of every step, and a page of it, for people to read.
+
+A figure that moves says that something changed; these lines say what: what the model was asked, what it wrote, what its
+memory was afterwards, and what it earned.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 
-from personamem_pipeline.training.grpo.rollouts import Rollout
+from personamem_pipeline.training.grpo.credit import memory_advantage
+from personamem_pipeline.training.grpo.page import write_page
+from personamem_pipeline.training.grpo.scored import ScoredRollout
+from personamem_pipeline.training.labels import retained
+from personamem_pipeline.training.step_lines import Row, append, cut
+
+TAIL = 400
+"""Characters of a writing prompt's end: with the chunk first, the instructions and the memory so far."""
+ROLLOUTS, PAGE_EVERY = 2, 25
 
 
 class RolloutTable:
-    """Appends to `path`; a resumed run drops the steps that it repeats."""
+    """Appends to `path` (JSON lines); a resumed run drops the steps that it repeats, once, before it adds its first.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Args:
+        path: the file; the page stands beside it, with the suffix `.html`.
+        rollouts: most of them that a step keeps: the highest mean reward, the lowest, the second highest, and so on.
+        page_every: steps after which the page is written anew.
+    """
 
-    def add(self, step: int, rollouts: Sequence[Rollout], advantages: Sequence[Sequence[float]]) -> None:
-        """Write the turns of the rollouts with the highest and the lowest mean advantage of `step`."""
-        means = [sum(own) / len(own) for own in advantages]
-        order = sorted(range(len(rollouts)), key=lambda i: means[i])
-        chosen = dict.fromkeys((order[-1], order[0]))
-        lines = [
-            json.dumps({"step": step, "rollout": index, **turn})
-            for index in chosen
-            for turn in _turns(rollouts[index], advantages[index])
-        ]
-        kept = self.path.read_text().splitlines() if self.path.exists() else []
-        kept = [line for line in kept if json.loads(line)["step"] < step]
-        self.path.write_text("\n".join([*kept, *lines]) + "\n")
+    def __init__(self, path: Path, *, rollouts: int = ROLLOUTS, page_every: int = PAGE_EVERY) -> None:
+        self.path, self.rollouts, self.page_every = path, rollouts, page_every
+        self._resumed = False
+
+    def add(self, step: int, scored: Sequence[ScoredRollout]) -> None:
+        """Keep the turns of some of the rollouts of `step`; steps come in order."""
+        if not self._resumed:
+            cut(self.path, lambda row: row["step"] < step)
+            self._resumed = True
+        append(
+            self.path, [row for number in extremes(scored, self.rollouts) for row in rows(step, number, scored[number])]
+        )
+        if step % self.page_every == 0:
+            self.page()
+
+    def page(self) -> Path:
+        """Write `<name>.html` from all that the file holds by now."""
+        target = self.path.with_suffix(".html")
+        write_page(self.path, target)
+        return target
 
 
-def _turns(rollout: Rollout, advantages: Sequence[float]) -> list[dict[str, object]]:
-    writes: list[dict[str, object]] = [
+def extremes(scored: Sequence[ScoredRollout], most: int) -> list[int]:
+    """Numbers of up to `most` rollouts, from the outside in: the best, the worst, the second best, ...
+
+    Rollouts without any scored answer come only where there are no others.
+    """
+    worth = {number: mean for number, own in enumerate(scored) if (mean := mean_reward(own)) is not None}
+    order = sorted(worth, key=lambda number: (-worth[number], number)) or list(range(len(scored)))
+    outside_in = [order[i // 2] if i % 2 == 0 else order[-1 - i // 2] for i in range(len(order))]
+    return outside_in[:most]
+
+
+def mean_reward(own: ScoredRollout) -> float | None:
+    """Mean of the answers' totals; None when none could be scored."""
+    totals = [answer.total for answer in own.answers if answer.total is not None]
+    return fmean(totals) if totals else None
+
+
+def rows(step: int, number: int, own: ScoredRollout) -> list[Row]:
+    """One row per turn of rollout `number`: the write turns in order, then the answers.
+
+    `advantage` of a write turn is what its row in training carries; of an answer it is TRL's, before `answer_credit`.
+    """
+    shared = memory_advantage(own.advantages, [answer.total is not None for answer in own.answers])
+    head = {"step": step, "rollout": number, "person": own.rollout.items[0].question.person_id}
+    writes = [
         {
+            **head,
             "kind": "write",
-            "turn": turn.index,
-            "person": rollout.items[0].question.person_id,
+            "turn": turn.index + 1,
+            "prompt_tail": turn.prompt[-TAIL:],
             "reply": turn.generation.text,
+            "finished": turn.generation.finished,
+            "tokens": len(turn.generation.token_ids),
+            "memory": turn.memory,
             "kept": turn.kept,
+            "retained": _short(retained(turn.memory, labels)),
+            "parts": _rounded(reward.parts),
+            "total": _short(reward.total),
+            "advantage": _short(shared + extra),
         }
-        for turn in rollout.turns
+        for turn, labels, reward, extra in zip(
+            own.rollout.turns, own.labels, own.turns, own.turn_advantages, strict=True
+        )
     ]
-    answers: list[dict[str, object]] = [
+    answers = [
         {
+            **head,
             "kind": "answer",
             "question": item.question.question_id,
             "query": item.question.user_query,
+            "options": item.options,
             "right": item.letter or item.question.correct_answer,
             "reply": reply.text,
-            "advantage": round(advantage, 4),
+            "finished": reply.finished,
+            "tokens": len(reply.token_ids),
+            "parts": _rounded(reward.parts),
+            "total": _short(reward.total),
+            "advantage": _short(advantage),
         }
-        for item, reply, advantage in zip(rollout.items, rollout.answers, advantages, strict=True)
+        for item, reply, reward, advantage in zip(
+            own.rollout.items, own.rollout.answers, own.answers, own.advantages, strict=True
+        )
     ]
     return [*writes, *answers]
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
+
+
+def _rounded(parts: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 6) for name, value in parts.items()}

@@ -1,82 +1,93 @@
 """`MemoryGRPOTrainer`: TRL's GRPO over rollouts that are several conversations.
 
-    prompt batch -> rollouts (write turns + answers) -> TRL scores the answers and computes one advantage per answer
+    prompt batch -> rollouts (write turns + answers) -> TRL centres the answers' rewards over their groups
                  -> credit: one row per turn -> micro-batches of constant row count -> TRL's own loss
 
-The stock step sees final answers as "the completions", so rewards, groups, `None` rewards and logging are TRL's; only
-then the write turns are added as rows. With no write turns this is stock GRPO (held by a test). Written against TRL 1.16's
-private methods `_prepare_inputs` and `_generate_and_score_completions`; the version is pinned.
+The stock step sees final answers as "the completions", so groups, `None` rewards and logging are TRL's; only then the
+write turns are added as rows. With no write turns this is stock GRPO (held by a test). Written against TRL 1.16's private
+methods `_prepare_inputs`, `_generate_and_score_completions`, `_generate_single_turn` and
+`_get_per_token_logps_and_entropies`; the version is pinned.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Sampler
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOConfig
 from trl.trainer.utils import RepeatSampler
 
 from personamem_pipeline.errors import UserError
-from personamem_pipeline.memory.episode import plan_chunks
-from personamem_pipeline.memory.generators.base import Generator
 from personamem_pipeline.memory.generators.rendering import Renderer
 from personamem_pipeline.memory.generators.transformers import TORCH_SEEDS
-from personamem_pipeline.presets import MemoryConfig
-from personamem_pipeline.records import Message
-from personamem_pipeline.seeds import stable_int
-from personamem_pipeline.training.grpo.credit import answers_of, rollout_of, rollout_rows
+from personamem_pipeline.presets import GrpoConfig, MemoryConfig
+from personamem_pipeline.records import History
+from personamem_pipeline.training.grpo.credit import answers_of, centred, rollout_rows
 from personamem_pipeline.training.grpo.curriculum import Item
-from personamem_pipeline.training.grpo.rollouts import PolicyGenerator, Rollout, run_rollouts
-from personamem_pipeline.training.grpo.rows import Row, plan_micro_batches, trainable_tokens, weigh_turns_equally
+from personamem_pipeline.training.grpo.rolling import Rewards, RolloutTrainer
+from personamem_pipeline.training.grpo.rollouts import Rollout
+from personamem_pipeline.training.grpo.rows import plan_micro_batches, weigh
+from personamem_pipeline.training.grpo.scored import ScoredRollout
+from personamem_pipeline.training.grpo.watch import Means, observe
+from personamem_pipeline.training.labels import ChunkLabels, chunk_labels
+from personamem_pipeline.training.rewards.compose import memory_rewards
+from personamem_pipeline.training.rewards.records import AnswerReward
 
-OnRollouts = Callable[[int, Sequence[Rollout], Sequence[Sequence[float]]], None]
-"""(optimizer step, rollouts, each rollout's advantages: one per answer)."""
+OnRollouts = Callable[[int, Sequence[ScoredRollout]], None]
+"""(number of the optimizer step, from 1; this rank's rollouts with all that is known about their worth)."""
 
 
-class MemoryGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
+class MemoryGRPOTrainer(RolloutTrainer):
     """GRPO in which a rollout is `write, ..., write, answers`, each turn a conversation and a row of its own.
 
     Args:
-        items: the whole curriculum, in order; the dataset's rows are indices into it.
-        histories: person id -> messages, what the write turns read.
+        items: the whole curriculum, in order; the dataset's rows are indices into it. Its blocks of
+            `config.questions_per_memory` items are about one person each (`credit`).
+        histories: person id -> history, what the write turns read.
         memory: the protocol (chunk size, caps, prompts).
-        aggregation: what weighs the same in the loss, tokens or turns (`rows.weigh_turns_equally`).
-        answers_per_step: on this rank. With several questions per memory, a multiple of
-            `questions_per_memory * num_generations`, so that no memory's answers are spread over ranks.
-        questions_per_memory: M; the curriculum's blocks of M items are about one person each (`credit`).
-        on_rollouts: called once per step with the rollouts and their answers' advantages, for logs and tables.
+        config: the figures of training; `args` are TRL's, made from them.
+        rewards: pays answers, all of a step in one call.
+        most_writes: write turns of the longest history (`limits.most_chunks`).
+        on_rollouts: called once per step with the scored rollouts of this rank, for logs and tables.
+        stop: asked between generations and micro-steps; true on any rank raises `StopTraining` on all.
     """
 
     def __init__(
         self,
         *,
         items: Sequence[Item],
-        histories: Mapping[str, Sequence[Message]],
+        histories: Mapping[str, History],
         memory: MemoryConfig,
+        config: GrpoConfig,
         renderer: Renderer,
-        answers_per_step: int,
-        questions_per_memory: int = 1,
-        aggregation: Literal["token", "row"] = "token",
-        on_rollouts: OnRollouts = lambda step, rollouts, advantages: None,
+        rewards: Rewards,
+        most_writes: int,
+        on_rollouts: OnRollouts = lambda step, rollouts: None,
+        stop: Callable[[], bool] = lambda: False,
         args: GRPOConfig,
         **kwargs: Any,
     ) -> None:
-        self.items, self.histories, self.memory = items, histories, memory
-        self.renderer, self.answers_per_step, self.on_rollouts = renderer, answers_per_step, on_rollouts
-        self.questions_per_memory, self.aggregation = questions_per_memory, aggregation
-        if questions_per_memory > 1 and answers_per_step % (questions_per_memory * args.num_generations):
-            raise ValueError(
-                f"{answers_per_step} answers per step are not whole groups of {questions_per_memory} questions x "
-                f"{args.num_generations} rollouts; change prompts_per_step, rollouts or questions_per_memory"
-            )
-        self.rollouts: list[Rollout] = []
-        self.scored: list[bool] = []
+        self.items, self.histories, self.memory, self.config = items, histories, memory, config
+        self.renderer, self.rewards, self.on_rollouts, self.stop = renderer, rewards, on_rollouts, stop
+        self.most_writes = most_writes
+        self.means = Means()
+        self._labels: dict[str, list[ChunkLabels]] = {}
         self._buffered_inputs: list[dict[str, torch.Tensor]] | None = None
-        self.batch_items: list[Item] = []
-        super().__init__(args=args, rollout_func=self._roll_out, processing_class=renderer.tokenizer, **kwargs)
+        super().__init__(
+            args=args,
+            rollout_func=self._roll_out,
+            reward_funcs=[self._reward],
+            processing_class=renderer.tokenizer,
+            **kwargs,
+        )
+        if self.accelerator.num_processes != config.processes:
+            raise UserError(
+                f"{self.accelerator.num_processes} processes run, the preset's grpo.processes is {config.processes}",
+                remedy="start it with `accelerate launch` or personamem_pipeline.training.launcher, or change the preset",
+            )
+        self.keep_start()
 
     # ---- one optimizer step = one batch of rollouts (TRL counts rows; a rollout is several)
 
@@ -84,7 +95,7 @@ class MemoryGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         return self._get_dataloader(
             dataset=self.train_dataset,
             description="Training",
-            batch_size=self.answers_per_step,
+            batch_size=self.config.answers,
             sampler_fn=self._get_train_sampler,
             is_training=True,
         )
@@ -93,7 +104,7 @@ class MemoryGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         return RepeatSampler(
             data_source=self.train_dataset if dataset is None else dataset,
             mini_repeat_count=self.num_generations,
-            batch_size=self.answers_per_step * self.accelerator.num_processes // self.num_generations,
+            batch_size=self.config.answers * self.accelerator.num_processes // self.num_generations,
             repeat_count=self.num_iterations * self.args.steps_per_generation,
             shuffle=False,
             seed=self.args.seed,
@@ -104,119 +115,90 @@ class MemoryGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             raise NotImplementedError("evaluate with personamem_pipeline.evaluation, which rolls out without a loss")
         window = self.args.steps_per_generation * self.num_iterations
         if self._step % window == 0 or self._buffered_inputs is None:
+            # From the seed and the step alone: a resumed run draws what the unbroken one would have drawn.
+            torch.manual_seed(self._seed("step") % TORCH_SEEDS)
             self._buffered_inputs = self._rows(generation_batch)
         return self._buffered_inputs[self._step % self.args.steps_per_generation]
-
-    # ---- rollouts
-
-    def _roll_out(self, prompts: list[str], trainer: Any) -> dict[str, Any]:
-        started = time.monotonic()
-        group, questions = self.num_generations, self.questions_per_memory
-        blocks = [
-            [self.batch_items[position] for position in answers_of(rollout, group, questions)]
-            for rollout in range(len(self.batch_items) // questions)
-        ]
-        self.rollouts = run_rollouts(
-            blocks,
-            [self.histories[block[0].question.person_id] for block in blocks],
-            PolicyGenerator(self.renderer, self._sample),
-            self.memory,
-            temperature=self.args.temperature,
-            seed=stable_int(self.args.seed, "rollout", self.state.global_step, self.accelerator.process_index),
-        )
-        self._metrics["train"]["time/generate"].append(time.monotonic() - started)
-        places = [rollout_of(position, group, questions) for position in range(len(self.batch_items))]
-        replies = [self.rollouts[rollout].answers[question] for rollout, question in places]
-        return {
-            "prompt_ids": [list(reply.prompt_ids) for reply in replies],
-            "completion_ids": [list(reply.token_ids) for reply in replies],
-            "logprobs": None,
-        }
-
-    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Shape (answers of all ranks, reward functions). Keeps which of this rank's answers anyone could score."""
-        rewards: torch.Tensor = super()._calculate_rewards(*args, **kwargs)
-        start = self.accelerator.process_index * len(self.batch_items)
-        own = rewards[start : start + len(self.batch_items)]
-        self.scored = [not missing for missing in torch.isnan(own).all(dim=1).tolist()]
-        return rewards
-
-    def _sample(self, rows: list[list[int]], max_tokens: int, temperature: float, seed: int) -> list[list[int]]:
-        self.max_completion_length = self.generation_config.max_new_tokens = max_tokens
-        # Seeded per call rather than from a running stream: a resumed run draws what the unbroken one would have drawn.
-        with torch.random.fork_rng():
-            torch.manual_seed(seed % TORCH_SEEDS)
-            ids, _ = self._generate_single_turn(rows, None, {}, num_generations=1)
-        return [list(row) for row in ids]
 
     # ---- rows
 
     def _rows(self, generation_batch: list[dict[str, Any]]) -> list[dict[str, torch.Tensor]]:
         self.batch_items = [self.items[example["item"]] for example in generation_batch]
-        scored = self._generate_and_score_completions(generation_batch)
-        flat = [float(value) for value in scored["advantages"].tolist()]
-        places = [
-            answers_of(rollout, self.num_generations, self.questions_per_memory)
-            for rollout in range(len(self.rollouts))
-        ]
-        advantages = [[flat[position] for position in own] for own in places]
+        advantages = [float(a) for a in self._generate_and_score_completions(generation_batch)["advantages"].tolist()]
+        scored = self._scored(without_residue(advantages, self.answer_rewards, self.num_generations))
+        self.means.merge(observe(scored, group=self.num_generations, memory_tokens=self.memory.memory_tokens))
+        self.on_rollouts(self.state.global_step + 1, scored)
         rows = [
             row
-            for rollout, own, mine in zip(self.rollouts, places, advantages, strict=True)
-            for row in rollout_rows(rollout, mine, [self.scored[position] for position in own])
-        ]
-        self._log_rollouts(rows)
-        self.on_rollouts(self.state.global_step, self.rollouts, advantages)
-        device = self.accelerator.device
-        if self.aggregation == "row":
-            rows = weigh_turns_equally(rows)
-        tokens = torch.tensor(trainable_tokens(rows), device=device)
-        denominator = self.accelerator.gather(tokens).sum()
-        micro = self.args.per_device_train_batch_size
-        batches = plan_micro_batches(
-            rows, total=micro * self.args.steps_per_generation, micro=micro, pad_id=self.renderer.pad_id
-        )
-        return [
-            {
-                **{key: value.to(device) for key, value in batch.items()},
-                "num_items_in_batch": denominator,
-                **self._reference(batch),
-            }
-            for batch in batches
-        ]
-
-    def _reference(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Log-probabilities of the starting model, where the KL term needs them; per trimmed micro-batch."""
-        if self.beta == 0.0:
-            return {}
-        on_device = {key: value.to(self.accelerator.device) for key, value in batch.items()}
-        with torch.no_grad():
-            logps, *_ = self._get_per_token_logps_and_entropies(
-                self.ref_model,
-                torch.cat([on_device["prompt_ids"], on_device["completion_ids"]], dim=1),
-                torch.cat([on_device["prompt_mask"], on_device["completion_mask"]], dim=1),
-                on_device["completion_ids"].size(1),
+            for number, own in enumerate(scored)
+            for row in rollout_rows(
+                number,
+                own.rollout,
+                own.advantages,
+                [reward.total is not None for reward in own.answers],
+                turn_advantages=own.turn_advantages,
+                credit=self.config.answer_credit,
+                mask_overlong=self.config.mask_overlong,
             )
-        return {"ref_per_token_logps": logps}
-
-    def _log_rollouts(self, rows: Sequence[Row]) -> None:
-        turns = [turn for rollout in self.rollouts for turn in rollout.turns]
-        metrics = self._metrics["train"]
-        lengths = [len(turn.generation.token_ids) for turn in turns]
-        metrics["memory/mean_length"].append(sum(lengths) / max(1, len(lengths)))
-        metrics["memory/kept_unfinished"].append(sum(turn.kept == "unfinished" for turn in turns) / max(1, len(turns)))
-        metrics["memory/kept_empty"].append(sum(turn.kept == "empty" for turn in turns) / max(1, len(turns)))
-        metrics["rows/total"].append(float(len(rows)))
-        metrics["rows/without_advantage"].append(sum(row.advantage == 0.0 for row in rows) / max(1, len(rows)))
-
-
-def most_chunks(histories: Mapping[str, Sequence[Message]], generator: Generator, memory: MemoryConfig) -> int:
-    """Write turns of the longest history; a history with more than `memory.max_chunks` is refused before training."""
-    chunks = {person: len(plan_chunks(messages, generator, memory)) for person, messages in histories.items()}
-    person = max(chunks, key=lambda person: chunks[person])
-    if chunks[person] > memory.max_chunks:
-        raise UserError(
-            f"{person}'s history has {chunks[person]} chunks, memory.max_chunks is {memory.max_chunks}",
-            remedy="raise memory.max_chunks or memory.chunk_tokens in the preset",
+        ]
+        longest = (
+            self.most_writes * self.memory.memory_tokens + self.config.questions_per_memory * self.memory.answer_tokens
         )
-    return chunks[person]
+        rows, part = weigh(rows, self.config.aggregation, longest)
+        device = self.accelerator.device
+        denominator = self.accelerator.reduce(torch.tensor(part, dtype=torch.float64, device=device)).float()
+        micro = self.args.per_device_train_batch_size
+        self.means.add("tokens/step", sum(row.size for row in rows))
+        self.means.add("rows/total", len(rows))
+        self.means.add("rows/without_advantage", sum(row.advantage == 0.0 for row in rows), len(rows))
+        batches = plan_micro_batches(
+            rows,
+            total=micro * self.args.steps_per_generation,
+            micro=micro,
+            pad_id=self.renderer.pad_id,
+            drop=self.beta == 0.0,
+        )
+        return [self._on_device(batch, denominator) for batch in batches]
+
+    def _scored(self, advantages: Sequence[float]) -> list[ScoredRollout]:
+        group, questions = self.num_generations, self.config.questions_per_memory
+        labels = [self._labels_of(rollout) for rollout in self.rollouts]
+        turns = [
+            memory_rewards(rollout.turns, own, self.config.rewards, self.memory.memory_tokens, self.state.global_step)
+            for rollout, own in zip(self.rollouts, labels, strict=True)
+        ]
+        turn_advantages = centred([[turn.total for turn in own] for own in turns], group)
+        places = [answers_of(number, group, questions) for number in range(len(self.rollouts))]
+        return [
+            ScoredRollout(
+                rollout=rollout,
+                labels=tuple(labels[number]),
+                answers=tuple(self.answer_rewards[position] for position in places[number]),
+                advantages=tuple(advantages[position] for position in places[number]),
+                turns=tuple(turns[number]),
+                turn_advantages=tuple(turn_advantages[number]),
+            )
+            for number, rollout in enumerate(self.rollouts)
+        ]
+
+    def _labels_of(self, rollout: Rollout) -> list[ChunkLabels]:
+        person = rollout.items[0].question.person_id
+        if person not in self._labels:
+            self._labels[person] = chunk_labels(self.histories[person], [turn.chunk for turn in rollout.turns])
+        return self._labels[person]
+
+    def _on_device(self, batch: dict[str, torch.Tensor], denominator: torch.Tensor) -> dict[str, torch.Tensor]:
+        moved = {key: value.to(self.accelerator.device) for key, value in batch.items()}
+        return {**moved, "num_items_in_batch": denominator, **self.start_logps(moved)}
+
+
+def without_residue(advantages: Sequence[float], rewards: Sequence[AnswerReward], group: int) -> list[float]:
+    """The advantages, exactly 0 where all of a group was paid the same.
+
+    A float32 mean of eight 0.7 is not 0.7: the residue teaches nothing, yet each row would cost a forward pass.
+    """
+    out: list[float] = []
+    for start in range(0, len(advantages), group):
+        paid = {reward.total for reward in rewards[start : start + group]} - {None}
+        out += [0.0] * group if len(paid) < 2 else advantages[start : start + group]
+    return out

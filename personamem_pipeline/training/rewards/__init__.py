@@ -1,0 +1,1 @@
+"""Rewards: small pure functions, each logged, composed by the weights of a preset."""
