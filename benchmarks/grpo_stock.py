@@ -5,16 +5,16 @@ Both get TRL's configuration from `trl_config`, the same policy, prompts, seeds 
 they train on the same tokens, and take the same gradient, is checked. Rows of one length show what the memory trainer's own
 work costs; with rows of different lengths its sorting and trimming comes in.
 
-TRL projects only the sampled positions onto the vocabulary where Triton runs, and every position of the prompts too elsewhere
-(`_fused_forward` in trl 1.16's trainer/utils.py). `as on a GPU` has both trainers do the former, so that what is left of the
-difference is the trainers' own.
+TRL projects only the sampled positions onto the vocabulary where Triton runs, and every position of the prompts too
+elsewhere; ours never does (`loss.sampled_positions_only`). `as on a GPU` has stock TRL do likewise, so that what is left of
+the difference is the trainers' own.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ import torch
 from datasets import Dataset
 from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOTrainer
-from trl.trainer import utils as trl_utils
 
 from benchmarks.grpo_setup import (
     MESSAGE,
@@ -40,6 +39,7 @@ from benchmarks.grpo_setup import (
 from personamem_pipeline.memory.episode import question_prompt
 from personamem_pipeline.memory.generators.transformers import TORCH_SEEDS
 from personamem_pipeline.presets import GrpoConfig, MemoryConfig
+from personamem_pipeline.training.grpo.loss import sampled_positions_only
 from personamem_pipeline.training.grpo.options import trl_config
 from personamem_pipeline.training.grpo.rollouts import Sampled
 from personamem_pipeline.training.grpo.trainer import MemoryGRPOTrainer
@@ -122,22 +122,11 @@ def stock(
     return steps, gradient, seen
 
 
-@contextmanager
-def as_on_a_gpu() -> Iterator[None]:
-    """Within, TRL's LM head scores sampled positions only, whatever the device."""
-    before = trl_utils._use_triton
-    trl_utils._use_triton = lambda device: True  # there it decides this and nothing else
-    try:
-        yield
-    finally:
-        trl_utils._use_triton = before
-
-
 CASES: dict[str, tuple[bool, Callable[[], AbstractContextManager[None]]]] = {
     "whole step": (False, nullcontext),
     "training": (True, nullcontext),
-    "whole step, as on a GPU": (False, as_on_a_gpu),
-    "training, as on a GPU": (True, as_on_a_gpu),
+    "whole step, as on a GPU": (False, sampled_positions_only),
+    "training, as on a GPU": (True, sampled_positions_only),
 }
 """What is timed: whether sampled ids are given, and how the LM head works."""
 
@@ -146,7 +135,7 @@ def measure(quick: bool, scratch: Path) -> Part:
     """Both lengths of rows, sampling and replaying, in alternating rounds."""
     reply, messages = (4, 1) if quick else (32, 4)
     config = grpo(
-        steps=2 if quick else 5,
+        steps=2 if quick else 4,
         prompts_per_step=2 if quick else 4,
         rollouts=2 if quick else 4,
         micro_batch_rows=2 if quick else 4,

@@ -6,11 +6,13 @@ tokens switched off: `<|im_end|>` inside a user's message stays text and can nev
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from personamem_pipeline.errors import UserError
 
 _SENTINEL = "personamem-content-goes-here"
+KEPT_COUNTS = 2**16
 
 
 class Renderer:
@@ -32,6 +34,8 @@ class Renderer:
             enable_thinking=False,  # hybrids think when our prompts ask for it, and never by themselves
         )
         head, _, tail = text.partition(_SENTINEL)
+        self.count = lru_cache(maxsize=KEPT_COUNTS)(self._count)
+        """Length of a text in tokens, without any template. A group's rollouts all cut the same messages into chunks."""
         self._head = self._encode(head, special=True)
         self._tail = self._encode(tail, special=True)
 
@@ -47,8 +51,7 @@ class Renderer:
     def _encode(self, text: str, *, special: bool) -> list[int]:
         return list(self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=not special))
 
-    def count(self, text: str) -> int:
-        """Length of a text in tokens, without any template."""
+    def _count(self, text: str) -> int:
         return len(self._encode(text, special=False))
 
     def prompt_ids(self, content: str) -> list[int]:

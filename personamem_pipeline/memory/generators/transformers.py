@@ -116,6 +116,7 @@ class TransformersGenerator:
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=self.model.device)
         config = GenerationConfig(
             max_new_tokens=max_tokens,
+            use_cache=True,  # a trained model's config says no
             do_sample=temperature > 0,
             temperature=temperature or None,
             top_k=0 if temperature > 0 else None,

@@ -118,7 +118,7 @@ def trl_engine_options(config: GrpoConfig, longest: int) -> dict[str, Any]:
         UserError: server mode without a server.
     """
     if config.engine == "transformers":
-        return {}
+        return {"generation_kwargs": {"use_cache": True}}  # a trained model's config.json says no
     common = {
         "use_vllm": True,
         # Ours is per token and on the loss's own log-probabilities (loss.py); TRL's would cost a forward pass.

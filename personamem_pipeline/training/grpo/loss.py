@@ -7,10 +7,13 @@ starting model.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from trl import GRPOTrainer
+from trl.trainer import utils as trl_utils
 
 from personamem_pipeline.presets import GrpoConfig
 from personamem_pipeline.training.grpo.watch import Means, entropy_by_kind
@@ -30,6 +33,21 @@ def k3(start: torch.Tensor, fresh: torch.Tensor) -> torch.Tensor:
     """Schulman's estimate of KL(policy || start) per sampled token: exp(d) - d - 1, d = start - fresh; never negative."""
     difference = start - fresh.detach()
     return torch.exp(difference) - difference - 1
+
+
+@contextmanager
+def sampled_positions_only() -> Iterator[None]:
+    """Have TRL project only sampled positions onto the vocabulary, on every device.
+
+    Without Triton TRL 1.16 projects the prompts as well (`trainer/utils.py`, `_fused_forward`), so that shapes stay the
+    same on accelerators that compile for each. On a CPU that is most of a training step: `benchmarks/grpo.py`, part (a).
+    """
+    before = trl_utils._use_triton
+    trl_utils._use_triton = lambda device: True  # in that module it decides this and nothing else
+    try:
+        yield
+    finally:
+        trl_utils._use_triton = before
 
 
 class LossHookTrainer(GRPOTrainer):  # type: ignore[misc]
@@ -80,7 +98,8 @@ class LossHookTrainer(GRPOTrainer):  # type: ignore[misc]
         return loss
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
-        out = super()._get_per_token_logps_and_entropies(*args, **kwargs)
+        with sampled_positions_only():
+            out = super()._get_per_token_logps_and_entropies(*args, **kwargs)
         if self._micro_batch is not None:
             self._inside_loss(self._micro_batch, out[0], out[1])
         return out
