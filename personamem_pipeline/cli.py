@@ -60,6 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     read.add_argument(
         "--model", required=True, help="demo or latest: the newest grpo_checkpoint; smollm2; or a model directory"
     )
+    read.add_argument(
+        "--engine", choices=("transformers", "vllm"), default="transformers", help="what runs it; vllm: large models"
+    )
     read.add_argument("--query", metavar="TEXT", help="a question to answer from the memory alone")
     read.add_argument("--option", action="append", default=[], metavar="TEXT", help="one of two to four choices")
     read.add_argument("--style", choices=("compact", "full"), help="prompts; default: as the model was trained")
@@ -87,17 +90,19 @@ def _read(arguments: argparse.Namespace) -> None:
 
     _check_options(arguments)
     history = read_history(arguments.history, keep_profile=arguments.keep_profile)
-    # No progress bars of other libraries between our lines.
+    # No progress bars and log lines of other libraries between our lines.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
     with _status("finding the model"):
         from personamem_pipeline.memory.generators.find import find_model
 
         found = find_model(arguments.model, load_settings())
     with _status("loading the model"):
-        from personamem_pipeline.memory.generators.transformers import TransformersGenerator
+        from personamem_pipeline.memory.generators.load import load_generator
 
-        generator = TransformersGenerator(found.directory)
+        generator = load_generator(found.directory, arguments.engine)
     console = Console(highlight=False)
     view = JsonLines(console) if arguments.json else Page(console)
     _show(arguments, history, found, generator, view)

@@ -80,6 +80,16 @@ def test_the_same_reading_twice(chat: Path, model: Path, capsys: pytest.CaptureF
     assert turns() == turns()
 
 
+def test_an_engine_that_is_not_installed_is_named_with_what_installs_it(
+    chat: Path, model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("personamem_pipeline.memory.generators.vllm.find_spec", lambda name: None)
+    assert main(["read", str(chat), "--model", str(model), "--engine", "vllm"]) == 2
+    said = capsys.readouterr().err
+    assert "vLLM is not installed" in said and "[gpu]" in said and "docker/vllm-cpu" in said
+    assert main(["read", str(chat), "--model", str(model), "--engine", "transformers"]) == 0
+
+
 @pytest.mark.skipif(not RELEASED.is_file(), reason="the released files are not beside this checkout (../shared/data)")
 def test_a_released_history(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     limits = ["--style", "full", "--chunk-tokens", "2000", "--memory-tokens", "2"]

@@ -52,6 +52,13 @@ def test_published_has_the_papers_figures() -> None:
     assert (published.memory.chunk_tokens, published.memory.memory_tokens) == (5000, 2048)
 
 
+def test_large_models_are_evaluated_with_vllm_and_the_demo_anywhere() -> None:
+    assert {name: load_preset(name).evaluation.engine for name in NAMES} == {
+        **dict.fromkeys(NAMES, "vllm"),
+        "demo": "transformers",
+    }
+
+
 def test_the_long_context_baseline_reads_the_same_data_with_the_same_questions() -> None:
     published, baseline = load_preset("published"), load_preset("long-context")
     assert baseline.data == published.data and baseline.evaluation == published.evaluation

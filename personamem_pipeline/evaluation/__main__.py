@@ -13,6 +13,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,8 @@ from personamem_pipeline.evaluation.systems import (
     known,
 )
 from personamem_pipeline.memory.episode import Known
-from personamem_pipeline.memory.generators.base import Generator
+from personamem_pipeline.memory.generators import load as generators
+from personamem_pipeline.memory.generators.base import Closing, Generator
 from personamem_pipeline.memory.generators.decoded import Decoded
 from personamem_pipeline.questions.gather import read_histories, read_questions
 from personamem_pipeline.questions.judge import INSTRUCTIONS, EndpointJudge
@@ -145,7 +147,7 @@ class Evaluation:
 
 def evaluate(job: StageJob, progress: Progress, load_generator: OpenGenerator | None = None) -> StageResult:
     """The stage: verify, ask, score, write, store."""
-    evaluation = Evaluation(job, progress, load_generator or transformers_generator(job))
+    evaluation = Evaluation(job, progress, load_generator or checkpoint_generator(job))
     store, scratch = evaluation.store, evaluation.scratch
     block = provenance(store, evaluation.inputs, job.preset, job.code_version)
     benchmark = evaluation.benchmark
@@ -178,14 +180,16 @@ def evaluate(job: StageJob, progress: Progress, load_generator: OpenGenerator | 
     return _result(store.path("reports", manifest.version), manifest.version, found)
 
 
-def transformers_generator(job: StageJob) -> OpenGenerator:
-    """Checkpoints through Hugging Face transformers, the CPU default."""
+def checkpoint_generator(job: StageJob) -> OpenGenerator:
+    """Checkpoints through the engine that the preset names, decoded as it says."""
+    config, engines = job.preset.evaluation, ExitStack()
 
     def load(directory: Path) -> Generator:
-        from personamem_pipeline.memory.generators.transformers import TransformersGenerator
-
-        config = job.preset.evaluation
-        return Decoded(TransformersGenerator(directory, batch_size=config.batch_size), config.temperature, config.seed)
+        engines.close()  # that of the checkpoint before, which may hold most of a GPU
+        generator = generators.load_generator(directory, config.engine, batch_size=config.batch_size)
+        if isinstance(generator, Closing):
+            engines.callback(generator.close)
+        return Decoded(generator, config.temperature, config.seed)
 
     return load
 

@@ -4,7 +4,8 @@ Every system is asked the same questions with the same seeded option orders, so 
 
 - `MemorySystem`: the system itself. It writes each person's memory once, then answers all questions from it. Writing
   comes before, and apart from, the questions: `write_memories` has no parameter that could carry one.
-- `NoHistory`: the same model with an empty memory. What it scores is what options and query give away by themselves.
+- `NoHistory`: the same model with an empty memory, or under `full_context` an empty chat. What it scores is what options
+  and query give away by themselves.
 - `SwappedHistory`: the same model with the memory of the next person. Any memory makes a prompt longer and may nudge
   the answers; only the *right* memory should help, so this is the floor against which memory counts.
 - `Oracle`: the same model and protocol, but the history is only the evidence turns of the question at hand. It bounds
@@ -165,7 +166,7 @@ class MemorySystem:
 
 @dataclass
 class NoHistory:
-    """The same model with nothing in its memory."""
+    """The same model, asked with its own prompt, knowing nothing."""
 
     generator: Generator
     config: MemoryConfig
@@ -174,7 +175,8 @@ class NoHistory:
     role: Role = field(default="control", init=False)
 
     def run(self, benchmark: Benchmark) -> Run:
-        return Run(choose(benchmark, self.name, lambda _: "", self.generator, self.config))
+        nothing: Known = () if self.config.protocol == "full_context" else ""
+        return Run(choose(benchmark, self.name, lambda _: nothing, self.generator, self.config))
 
 
 @dataclass

@@ -157,6 +157,14 @@ class GrpoConfig(Section):
     def _whole_groups(self) -> GrpoConfig:
         if self.prompts_per_step % (self.questions_per_memory * self.processes):
             raise ValueError("prompts_per_step must be a multiple of questions_per_memory * processes")
+        if self.monitor_kl and not self.beta and not self.lora and self.processes > 1:
+            raise ValueError("monitor_kl needs beta > 0, lora, or one process: a copy of a sharded model is not kept")
+        if self.open_share < 1 and not self.rewards.choice:
+            raise ValueError("rewards.choice is 0, so open_share must be 1: a choice would be asked for nothing")
+        if self.open_share > 0 and not self.rewards.open_ended:
+            raise ValueError(
+                "rewards.open_ended is 0, so open_share must be 0: open questions would be asked for nothing"
+            )
         return self
 
 
@@ -164,7 +172,9 @@ class EvaluationConfig(Section):
     """What the benchmark report measures."""
 
     seed: int = 0
+    engine: Literal["transformers", "vllm"] = "transformers"
+    """What runs the checkpoints: transformers on any machine, or vLLM, for models and chats that need a GPU."""
     option_orders: int = Field(2, ge=1, le=24, description="seeded option orders per question")
     temperature: float = Field(0.0, ge=0, description="of writing and answering; 0 is greedy")
-    batch_size: int = Field(64, gt=0)
+    batch_size: int = Field(64, gt=0, description="replies that the engine works on at a time")
     bootstrap: int = Field(2000, ge=200, description="resamples for clustered intervals and tests")

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+
+
+def plain_cpu(arguments: Any) -> None:
+    """Make the device of transformers' `arguments` `cpu` where it is `cpu:0`, as it is with several processes.
+
+    Its trainer maps what it resumes from to that device, and torch knows no numbered CPU to load to.
+    """
+    if arguments.device.type == "cpu":
+        arguments.__dict__["_setup_devices"] = torch.device("cpu")
 
 
 def any_process(here: bool, device: torch.device) -> bool:

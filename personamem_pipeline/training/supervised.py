@@ -23,6 +23,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.stage import Interrupted, Progress
 from personamem_pipeline.training.callbacks import StopAndLog
+from personamem_pipeline.training.ranks import plain_cpu
 from personamem_pipeline.training.steps import last_step
 
 IGNORE = -100
@@ -107,6 +108,7 @@ def fit(
         gradient_checkpointing=gpu,
         remove_unused_columns=False,
     )
+    plain_cpu(arguments)
     if arguments.world_size != config.processes:
         raise UserError(
             f"{arguments.world_size} processes were started, and the preset's batch is for {config.processes}",

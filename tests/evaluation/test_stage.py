@@ -183,6 +183,21 @@ def test_missing_inputs_are_named(job: StageJob, load_skilled: Load) -> None:
         evaluate(job.model_copy(update={"inputs": inputs}), Progress(), load_skilled)
 
 
+@pytest.mark.parametrize(
+    ("engine", "problem"),
+    [("transformers", "no config.json"), ("vllm", r"vLLM is not installed(.|\n)*\[gpu\](.|\n)*docker/vllm-cpu")],
+)
+def test_the_preset_chooses_what_runs_the_checkpoints(
+    engine: str, problem: str, job: StageJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job's checkpoints are no models, and this machine has no vLLM: each engine says so in its own words."""
+    monkeypatch.setattr("personamem_pipeline.memory.generators.vllm.find_spec", lambda name: None)
+    evaluation = job.preset.evaluation.model_copy(update={"engine": engine})
+    job = job.model_copy(update={"preset": job.preset.model_copy(update={"evaluation": evaluation})})
+    with pytest.raises(UserError, match=problem):
+        evaluate(job, Progress())
+
+
 def another_seed(job: StageJob, tmp_path: Path, seed: int, skill: float, **section: object) -> StageJob:
     """The same evaluation of a checkpoint trained with another seed; the evaluating job knows nothing of that seed."""
     directory = tmp_path / f"seed-{seed}"

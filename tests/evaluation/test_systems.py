@@ -20,6 +20,7 @@ from personamem_pipeline.evaluation.systems import (
     known,
 )
 from personamem_pipeline.memory.chunking import render_messages
+from personamem_pipeline.memory.episode import question_prompt
 from personamem_pipeline.memory.generators.scripted import ScriptedGenerator
 from personamem_pipeline.presets import MemoryConfig
 from personamem_pipeline.records import Message
@@ -109,6 +110,11 @@ def test_under_full_context_all_systems_answer_from_the_chat(
     order = sorted(benchmark.histories)
     following = order[(order.index(items[0].question.person_id) + 1) % len(order)]
     assert render_messages(own[following]) in swapped.prompts[0]
+
+    empty = model(1.0)
+    NoHistory(empty, whole).run(benchmark)
+    nothing = [question_prompt(whole, (), item.question.user_query, item.options) for item in items]
+    assert empty.prompts == nothing and all(prompt.startswith("Chat:\nnone") for prompt in nothing)
 
     oracle = model(1.0)
     Oracle(oracle, whole).run(benchmark)

@@ -14,11 +14,15 @@ if find_spec("vllm") is None:
 from tests.tiny_vllm import CONTEXT, save_tiny  # isort: skip  # before vllm
 
 from personamem_pipeline.errors import UserError
+from personamem_pipeline.evaluation.__main__ import checkpoint_generator
+from personamem_pipeline.memory.generators.decoded import Decoded
+from personamem_pipeline.memory.generators.load import load_generator
 from personamem_pipeline.memory.generators.transformers import TransformersGenerator
 from personamem_pipeline.memory.generators.vllm import VllmGenerator
 from personamem_pipeline.memory.prompts import write_prompt
-from personamem_pipeline.presets import MemoryConfig
+from personamem_pipeline.presets import MemoryConfig, load_preset
 from personamem_pipeline.records import Message
+from personamem_pipeline.stage import StageJob
 
 pytestmark = pytest.mark.vllm
 PROMPTS = ["green tea", "I left my bamboo whisk.", "You could try green tea. none", "user: bamboo (a) tea b c d"]
@@ -86,6 +90,33 @@ def test_a_prompt_that_is_read_in_parts_draws_as_one_that_is_read_at_once(engine
 def test_what_does_not_fit_is_refused_rather_than_cut(engine: VllmGenerator) -> None:
     with pytest.raises(UserError, match=rf"a reply of {CONTEXT} do not fit into the engine's {CONTEXT}"):
         engine.generate(PROMPTS, max_tokens=CONTEXT)
+
+
+def test_one_checkpoint_after_the_other_as_the_preset_says(directory: Path) -> None:
+    """As an evaluation does it: the engine of the first has ended when the second's has started."""
+    preset = load_preset("published")
+    evaluation = preset.evaluation.model_copy(update={"batch_size": 2})
+    job = StageJob(
+        stage="benchmark_report", store="", inputs={}, code_version="test",
+        preset=preset.model_copy(update={"evaluation": evaluation}),
+    )  # fmt: skip
+    load = checkpoint_generator(job)
+    first, second = (
+        decoded.generator for decoded in (load(directory), load(directory)) if isinstance(decoded, Decoded)
+    )
+    assert isinstance(first, VllmGenerator) and isinstance(second, VllmGenerator)
+    assert not first.llm.llm_engine.engine_core._finalizer.alive
+    assert second.llm.llm_engine.engine_core._finalizer.alive
+    assert second.llm.llm_engine.vllm_config.scheduler_config.max_num_seqs == 2
+    assert [reply.text for reply in second.generate(PROMPTS, max_tokens=12)] == [
+        reply.text for reply in TransformersGenerator(directory).generate(PROMPTS, max_tokens=12)
+    ]
+    second.close()
+
+
+def test_a_directory_that_is_no_model_is_refused_before_the_engine_starts(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no config\.json"):
+        load_generator(tmp_path, "vllm")
 
 
 def cached_share(engine: VllmGenerator, config: MemoryConfig, rollouts: int) -> float:

@@ -101,7 +101,13 @@ def train(
 
 
 def by_hand(
-    model: Any, scored: Sequence[ScoredRollout], *, aggregation: str = "token", longest: int = 0, own: bool = False
+    model: Any,
+    scored: Sequence[ScoredRollout],
+    *,
+    aggregation: str = "token",
+    longest: int = 0,
+    own: bool = False,
+    mask_overlong: bool = False,
 ) -> Gradients:
     """REINFORCE written out: -sum over turns of weight x A x log p(turn), over the denominator. No trainer, no masks.
 
@@ -119,6 +125,7 @@ def by_hand(
         credited += [
             (reply, advantage / (1 if own else max(1, len(known))))
             for reply, advantage in zip(one.rollout.answers, one.advantages, strict=True)
+            if reply.finished or not mask_overlong
         ]
         sampled = sum(len(turn.token_ids) for turn, _ in credited)
         for turn, advantage in credited:

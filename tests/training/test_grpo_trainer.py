@@ -16,9 +16,12 @@ from trl import GRPOTrainer
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.memory.generators.base import Generation
 from personamem_pipeline.memory.generators.rendering import Renderer
+from personamem_pipeline.presets import LoraConfig
+from personamem_pipeline.seeds import rng
 from personamem_pipeline.training.grpo.curriculum import Item
 from personamem_pipeline.training.grpo.run import StopTraining
 from personamem_pipeline.training.grpo.trainer import MemoryGRPOTrainer
+from personamem_pipeline.training.lora import with_adapters
 from personamem_pipeline.training.rewards.records import AnswerReward
 from tests.training.conftest import MEMORY, worth
 from tests.training.harness import GROUP, PROMPTS, Capture, arguments, assert_equal, by_hand, grpo_config, train
@@ -36,6 +39,40 @@ def test_the_gradient_is_the_hand_written_one(
     step = train(policy(), items, renderer, tmp_path, lengths, aggregation=aggregation, writes=4)
     by = by_hand(policy(), step.scored, aggregation=aggregation, longest=LONGEST)
     assert_equal(step.gradients[0], by)
+
+
+class Ending(MemoryGRPOTrainer):
+    """Ends most replies early: a random model hardly ever does, and then no memory is ever kept."""
+
+    def _sample(self, rows: Any, max_tokens: int, temperature: float, seed: int) -> Any:
+        ids, chances = super()._sample(rows, max_tokens, temperature, seed)
+        draw, end = rng(seed, "endings"), self.renderer.eos_id
+        return [own if draw.random() < 0.3 else [*own[: draw.randrange(1, len(own))], end] for own in ids], chances
+
+
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+def test_the_gradient_is_the_hand_written_one_where_memories_are_carried_on(
+    policy: Policy, items: list[Item], renderer: Renderer, tmp_path: Path, aggregation: str
+) -> None:
+    step = train(
+        policy(), items, renderer, tmp_path, (2, 4, 3), aggregation=aggregation, trainer=Ending, weights={"length": 0.5}
+    )
+    turns = [turn for own in step.scored for turn in own.rollout.turns]
+    assert any(turn.memory and not turn.kept for turn in turns) and any(turn.kept for turn in turns)
+    by = by_hand(policy(), step.scored, aggregation=aggregation, longest=LONGEST)
+    assert_equal(step.gradients[0], by)
+
+
+def test_new_adapters_with_a_pull_to_the_start_are_saved_alone(
+    policy: Policy, items: list[Item], renderer: Renderer, tmp_path: Path
+) -> None:
+    policy().save_pretrained(tmp_path / "start")
+    model = with_adapters(Qwen3ForCausalLM.from_pretrained(tmp_path / "start"), LoraConfig(rank=2), seed=1)
+    step = train(model, items, renderer, tmp_path, (1, 4, 2), writes=4, beta=0.5, steps=2, learning_rate=1e-2)
+    assert list(step.trainer.accelerator.unwrap_model(step.trainer.model).peft_config) == ["default"]
+    first, second = step.trainer.state.log_history[:2]
+    assert first["kl_to_start"] == pytest.approx(0, abs=1e-6)
+    assert second["kl_to_start"] > 1e-6
 
 
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
@@ -147,15 +184,13 @@ def test_rewards_of_memories_reach_their_own_turn_only(
 def test_an_answer_that_was_cut_off_is_scored_but_not_learned_from(
     policy: Policy, items: list[Item], renderer: Renderer, tmp_path: Path
 ) -> None:
-    kept = train(policy(), items, renderer, tmp_path / "a", (0, 0, 0), mask_overlong=False)
-    masked = train(policy(), items, renderer, tmp_path / "b", (0, 0, 0), mask_overlong=True)
-    assert [own.advantages for own in kept.scored] == [own.advantages for own in masked.scored]
-    cut = [not own.rollout.answers[0].finished for own in kept.scored]
-    assert any(cut)
-    whole = [own for own, over in zip(masked.scored, cut, strict=True) if not over]
-    if not whole:
-        assert all(value.abs().max() == 0 for value in masked.gradients[0].values())
-    assert any(value.abs().max() > 0 for value in kept.gradients[0].values())
+    step = train(policy(), items, renderer, tmp_path, (1, 4, 2), writes=4, mask_overlong=True, trainer=Ending)
+    cut = [not reply.finished for own in step.scored for reply in own.rollout.answers]
+    assert any(cut) and not all(cut)
+    assert any(own.advantages[0] for own, over in zip(step.scored, cut, strict=True) if over), (
+        "it counts for its memory"
+    )
+    assert_equal(step.gradients[0], by_hand(policy(), step.scored, mask_overlong=True))
 
 
 def test_without_write_turns_it_is_stock_grpo(
@@ -192,7 +227,7 @@ def test_without_write_turns_it_is_stock_grpo(
 
 
 class Disturbed(MemoryGRPOTrainer):
-    """Swaps prompt tokens' labels and fills masked completion columns with another token, after the forward's inputs."""
+    """Fills masked completion columns with another token. (That prompts have no gradient, `by_hand` shows: it has none.)"""
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         batch = dict(super()._prepare_inputs(generation_batch))

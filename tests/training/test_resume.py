@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, str]:
 def job(stage: str, dataset: tuple[Store, str], model: str, scratch: Path, **figures: Any) -> StageJob:
     store, version = dataset
     preset = load_preset("demo")
-    tiny = {"steps": 5, "save_steps": 2, **figures}
+    tiny = {"steps": 5, "save_steps": 2}
     preset = preset.model_copy(
         update={
             "memory": preset.memory.model_copy(update={"chunk_tokens": 400, "memory_tokens": 8, "answer_tokens": 6}),
@@ -54,6 +54,7 @@ def job(stage: str, dataset: tuple[Store, str], model: str, scratch: Path, **fig
                     "rollouts": 2,
                     "micro_batch_rows": 8,
                     "open_share": 0.5,
+                    **(figures if stage == "grpo" else {}),
                 }
             ),
         }
@@ -73,11 +74,17 @@ def model(policy: Callable[[], Any], renderer: Renderer, dataset: tuple[Store, s
     return dataset[0].put_directory("checkpoints", source, parents={}, producer={}).version
 
 
-def start(stage: str, work: StageJob) -> subprocess.Popen[str]:
+ACCELERATE = ("-m", "accelerate.commands.launch", "--config_file", "docker/accelerate/cpu.yaml")
+LAUNCHER = ("-m", "personamem_pipeline.training.launcher", "--processes", "2")
+
+
+def start(stage: str, work: StageJob, through: Sequence[str] = ()) -> subprocess.Popen[str]:
     path = Path(work.scratch)
     path.mkdir(parents=True, exist_ok=True)
     (path / "job.json").write_text(work.model_dump_json())
-    command = [sys.executable, "-m", f"personamem_pipeline.training.{stage}", "--job", str(path / "job.json")]
+    module = f"personamem_pipeline.training.{stage}"
+    how = [*through, module] if through == LAUNCHER else [*through, "-m", module]
+    command = [sys.executable, *how, "--job", str(path / "job.json")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         command, cwd=PROJECT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -101,9 +108,9 @@ def version(work: StageJob) -> str:
     return StageResult.model_validate_json((Path(work.scratch) / "result.json").read_text()).version
 
 
-def broken_off(stage: str, work: StageJob, number: signal.Signals, pattern: str) -> None:
+def broken_off(stage: str, work: StageJob, number: signal.Signals, pattern: str, through: Sequence[str] = ()) -> None:
     """Start the stage, send it the signal once the file is there, and see it end without a result."""
-    process = start(stage, work)
+    process = start(stage, work, through)
     wait_for(pattern, Path(work.scratch), process)
     process.send_signal(number)
     output, _ = process.communicate(timeout=TIMEOUT)
@@ -129,3 +136,15 @@ def test_a_run_broken_off_again_and_again_ends_with_the_checkpoint_of_an_unbroke
     finish(whole)
     assert version(broken) == version(unbroken)
     assert (dataset[0].verified("checkpoints", version(broken)) / "passport.json").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_go_on_where_they_were_stopped(dataset: tuple[Store, str], model: str, tmp_path: Path) -> None:
+    figures = {"steps": 3, "save_steps": 10, "processes": 2, "prompts_per_step": 4}
+    unbroken, broken = (job("grpo", dataset, model, tmp_path / name, **figures) for name in ("unbroken", "broken"))
+    told = finish(start("grpo", unbroken, ACCELERATE))
+    assert "step 3/3" in told
+    broken_off("grpo", broken, signal.SIGTERM, "metrics.jsonl", LAUNCHER)
+    assert list(Path(broken.scratch).glob("checkpoint-[12]")), "saved between the planned steps"
+    finish(start("grpo", broken, ACCELERATE))
+    assert version(broken) == version(unbroken)

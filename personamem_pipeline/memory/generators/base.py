@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 @dataclass(frozen=True)
@@ -32,4 +32,13 @@ class Generator(Protocol):
         self, prompts: Sequence[str], *, max_tokens: int, temperature: float = 0.0, seed: int = 0
     ) -> list[Generation]:
         """One reply per prompt, order kept. Temperature 0 is greedy; otherwise draws depend only on `seed`."""
+        ...
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """A generator whose engine goes on holding memory until it is told to end."""
+
+    def close(self) -> None:
+        """End the engine; nothing is generated afterwards."""
         ...

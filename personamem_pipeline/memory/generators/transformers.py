@@ -25,22 +25,7 @@ def load_model(directory: Path, *, training: bool = False) -> tuple[Any, Any]:
     For reading: float32 on CPU, bfloat16 on a GPU. For training: float32 (autocast computes in bfloat16; Adam's small
     steps would round away in bfloat16 weights) and not moved, because the trainer shards and places it.
     """
-    if not (directory / "config.json").is_file():
-        raise UserError(
-            "not a model directory: there is no config.json",
-            where=directory,
-            expected="a checkpoint of this project, or a local Hugging Face model directory",
-            remedy="give the directory that holds config.json, tokenizer.json and model.safetensors",
-        )
-    if not any((directory / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
-        raise UserError(
-            "the checkpoint has no tokenizer",
-            where=directory,
-            expected="tokenizer.json beside config.json",
-            remedy="copy the tokenizer of the model that it was trained from, or materialize the checkpoint again",
-        )
-    for path in sorted(directory.glob("*.safetensors")):
-        _check_whole(path)
+    check_directory(directory)
     gpu = torch.cuda.is_available()
     try:
         tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
@@ -67,6 +52,26 @@ def load_model(directory: Path, *, training: bool = False) -> tuple[Any, Any]:
             remedy=COPY_AGAIN,
         )
     return (model if training else model.to("cuda" if gpu else "cpu").eval()), tokenizer
+
+
+def check_directory(directory: Path) -> None:
+    """Refuse, before any engine starts, what is no model directory or was copied only in part."""
+    if not (directory / "config.json").is_file():
+        raise UserError(
+            "not a model directory: there is no config.json",
+            where=directory,
+            expected="a checkpoint of this project, or a local Hugging Face model directory",
+            remedy="give the directory that holds config.json, tokenizer.json and model.safetensors",
+        )
+    if not any((directory / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
+        raise UserError(
+            "the checkpoint has no tokenizer",
+            where=directory,
+            expected="tokenizer.json beside config.json",
+            remedy="copy the tokenizer of the model that it was trained from, or materialize the checkpoint again",
+        )
+    for path in sorted(directory.glob("*.safetensors")):
+        _check_whole(path)
 
 
 def _check_whole(path: Path) -> None:

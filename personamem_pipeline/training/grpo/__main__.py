@@ -63,13 +63,14 @@ def main(job: StageJob, progress: Progress) -> StageResult:
     chunked = chunk_histories(messages, renderer.count, memory)
     context = model.config.max_position_embeddings
     longest = check_budgets(messages, items, renderer, memory, context, chunked=chunked)
+    room = min(context, longest + memory.memory_tokens // 4)  # a memory read anew may have a few tokens more
     most_writes = most_chunks(messages, renderer.count, memory, chunked=chunked)
     log, table = MetricsLog(job, "grpo"), RolloutTable(scratch / "rollouts.jsonl")
     if config.lora:
         model = with_adapters(model, config.lora, config.seed)
     trainer = MemoryGRPOTrainer(
         model=model.train(),
-        args=trl_config(config, scratch, most_writes, trl_engine_options(config, longest)),
+        args=trl_config(config, scratch, most_writes, trl_engine_options(config, room)),
         train_dataset=prompts(items),
         items=items,
         histories=histories,
@@ -93,8 +94,9 @@ def main(job: StageJob, progress: Progress) -> StageResult:
     )
     try:
         trainer.train(resume_from_checkpoint=last_step(scratch, config.processes))
-    except (StopTraining, UserError) as stopped:  # both leave the model at its last whole step, on every rank
-        trainer.save_step()
+    except (StopTraining, UserError) as stopped:  # the model is as it was after its last whole step
+        if trainer.agreed:
+            trainer.save_step()
         if isinstance(stopped, UserError):
             raise
         raise Interrupted(f"saved step {trainer.state.global_step} of {config.steps} in {scratch}") from None

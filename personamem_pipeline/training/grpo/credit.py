@@ -45,6 +45,30 @@ def memory_advantage(advantages: Sequence[float], scored: Sequence[bool]) -> flo
     return sum(known) / len(known) if known else 0.0
 
 
+def counted(totals: Sequence[float | None], group: int) -> list[bool]:
+    """Which answers count, in the flat order: those that were scored, along with another of the same question.
+
+    A lone one is its own baseline: its advantage of 0 says nothing, and would only thin out its memory's other answers.
+    """
+    out: list[bool] = []
+    for start in range(0, len(totals), group):
+        known = [total is not None for total in totals[start : start + group]]
+        out += known if sum(known) > 1 else [False] * len(known)
+    return out
+
+
+def without_residue(advantages: Sequence[float], totals: Sequence[float | None], group: int) -> list[float]:
+    """The advantages, exactly 0 where all of a group was paid the same.
+
+    A float32 mean of eight 0.7 is not 0.7: the residue teaches nothing, yet each row would cost a forward pass.
+    """
+    out: list[float] = []
+    for start in range(0, len(advantages), group):
+        paid = set(totals[start : start + group]) - {None}
+        out += [0.0] * group if len(paid) < 2 else advantages[start : start + group]
+    return out
+
+
 def centred(rewards: Sequence[Sequence[float]], group: int) -> list[list[float]]:
     """Rewards of write turns, (rollouts, turns), less their mean over the group's rollouts of the same turn."""
     out: list[list[float]] = []
@@ -68,7 +92,7 @@ def rollout_rows(
     """One row per turn of rollout `number`: the write turns with the memory's advantage, then the answers.
 
     `turn_advantages` are added to the write turns, one each, where memories are rewarded themselves. With `mask_overlong`
-    an answer that its cap cut off counts for the memory, but its own row, which would teach cut answers, carries nothing.
+    an answer that its cap cut off counts for the memory, but has no row of its own, which would teach cut answers.
     """
     shared = memory_advantage(advantages, scored)
     extra = turn_advantages or [0.0] * len(rollout.turns)
@@ -88,11 +112,12 @@ def rollout_rows(
         Row(
             reply.prompt_ids,
             reply.token_ids,
-            own / divisor if reply.finished or not mask_overlong else 0.0,
+            own / divisor,
             ANSWER,
             number,
             reply.logprobs,
         )
         for reply, own in zip(rollout.answers, advantages, strict=True)
+        if reply.finished or not mask_overlong
     ]
     return writes + answers

@@ -1,8 +1,9 @@
 """Which question is asked in which optimizer step: fixed before training starts, from the seed alone.
 
 Every step holds the same share of open-ended questions, option orders are drawn once per appearance (so that a whole group
-of rollouts sees the same letters), and every question is asked once before any is asked anew. `questions_per_memory`
-questions in a row are about one person: they are asked of the same memories.
+of rollouts sees the same letters), and every
+question is asked once in an epoch, except that a person's first ones may come again to fill that person's last block.
+`questions_per_memory` questions in a row are about one person: they are asked of the same memories.
 """
 
 from __future__ import annotations

@@ -54,6 +54,7 @@ class LossHookTrainer(GRPOTrainer):  # type: ignore[misc]
     """`GRPOTrainer` that looks at the log-probabilities inside its own loss. Expects `config` and `means` on itself."""
 
     config: GrpoConfig
+    beta: float
     means: Means
     _micro_batch: dict[str, torch.Tensor] | None = None
     _start: Any = None
@@ -61,8 +62,11 @@ class LossHookTrainer(GRPOTrainer):  # type: ignore[misc]
     def keep_start(self) -> None:
         """Keep a frozen copy of the model as it is now, where the distance to it is logged but not paid for.
 
-        With a KL term TRL keeps one itself, and adapters can simply be switched off.
+        With a KL term TRL keeps one itself, and adapters can simply be switched off. The copy of new adapters that TRL
+        makes with a KL term goes: transformers would resume from it alone, and leave the trained ones at their start.
         """
+        if self._adapters and "ref" in self.accelerator.unwrap_model(self.model).peft_config:
+            self.accelerator.unwrap_model(self.model).delete_adapter("ref")
         if self.config.monitor_kl and self.beta == 0.0 and not self._adapters:
             self._start = copy.deepcopy(self.accelerator.unwrap_model(self.model)).eval().requires_grad_(False)
 

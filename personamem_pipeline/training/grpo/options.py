@@ -10,6 +10,7 @@ import torch
 from trl import GRPOConfig
 
 from personamem_pipeline.presets import GrpoConfig
+from personamem_pipeline.training.ranks import plain_cpu
 
 
 def rows_per_step(config: GrpoConfig, most_writes: int) -> int:
@@ -28,7 +29,7 @@ def trl_config(config: GrpoConfig, scratch: Path, most_writes: int, engine: dict
     """
     micro_steps = math.ceil(rows_per_step(config, most_writes) / config.micro_batch_rows)
     gpu = torch.cuda.is_available()
-    return GRPOConfig(
+    args = GRPOConfig(
         output_dir=str(scratch),
         max_steps=config.steps,
         per_device_train_batch_size=config.micro_batch_rows,
@@ -62,3 +63,5 @@ def trl_config(config: GrpoConfig, scratch: Path, most_writes: int, engine: dict
         ddp_find_unused_parameters=False,
         **engine,
     )
+    plain_cpu(args)
+    return args

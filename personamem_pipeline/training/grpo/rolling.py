@@ -24,10 +24,10 @@ from personamem_pipeline.records import History
 from personamem_pipeline.seeds import stable_int
 from personamem_pipeline.training.grpo.credit import answers_of, rollout_of
 from personamem_pipeline.training.grpo.curriculum import Item
-from personamem_pipeline.training.grpo.engine import Engine, check_sync, engine_of
+from personamem_pipeline.training.grpo.engine import Colocated, Engine, check_sync, engine_of
 from personamem_pipeline.training.grpo.lockstep import EqualCalls
 from personamem_pipeline.training.grpo.rollouts import PolicyGenerator, Rollout, Sampled, run_rollouts
-from personamem_pipeline.training.grpo.run import RunTrainer
+from personamem_pipeline.training.grpo.run import RunTrainer, stoppable
 from personamem_pipeline.training.rewards.records import AnswerReward
 
 Rewards = Callable[[Sequence[Item], Sequence[Generation]], list[AnswerReward]]
@@ -75,6 +75,8 @@ class RolloutTrainer(RunTrainer):
             between=lambda: sample.finish(temperature, seed),
         )
         self.means.add("time/generate", time.monotonic() - started)
+        if isinstance(self.engine, Colocated):
+            self.means.add("tokens/cached_share", self.engine.cached_tokens, self.engine.prompt_tokens)
         places = [rollout_of(position, group, questions) for position in range(len(self.batch_items))]
         replies = [self.rollouts[rollout].answers[question] for rollout, question in places]
         return {
@@ -96,10 +98,23 @@ class RolloutTrainer(RunTrainer):
             self.means.add("sampling/probe_difference", check_sync(self, engine))
         return engine
 
+    def time_syncs(self) -> None:
+        """Measure how long weights take to reach the engine; TRL sends them once per optimizer step."""
+        if self.use_vllm:
+            self.vllm_generation.sync_weights = self._timed(self.vllm_generation.sync_weights)
+
+    def _timed(self, sync: Callable[[], None]) -> Callable[[], None]:
+        def timed() -> None:
+            started = time.monotonic()
+            sync()
+            self.means.add("time/sync", time.monotonic() - started)
+
+        return timed
+
     def _sample(self, rows: list[list[int]], max_tokens: int, temperature: float, seed: int) -> Sampled:
         self._stop_if_asked()
-        if self.engine is not None:
-            return self.engine.sample(rows, max_tokens, temperature, seed)
+        if (engine := self.engine) is not None:
+            return self._together(lambda: engine.sample(rows, max_tokens, temperature, seed))
         self.max_completion_length = self.generation_config.max_new_tokens = max_tokens
         with torch.random.fork_rng():
             torch.manual_seed(seed % TORCH_SEEDS)
@@ -112,14 +127,18 @@ class RolloutTrainer(RunTrainer):
         group, questions = self.num_generations, self.config.questions_per_memory
         places = [rollout_of(position, group, questions) for position in range(len(self.batch_items))]
         replies = [self.rollouts[rollout].answers[question] for rollout, question in places]
-        self.answer_rewards = self.rewards(self.batch_items, replies)
+        self.answer_rewards = self._together(
+            lambda: stoppable(lambda: self.rewards(self.batch_items, replies), self.stop)
+        )
         self.means.add("time/judge", time.monotonic() - started)
         opened = [
-            reward.total is None
+            reward.total is not None
             for item, reward in zip(self.batch_items, self.answer_rewards, strict=True)
             if item.letter is None
         ]
-        if self._on_any_rank(bool(opened) and all(opened)):
+        judged = [scored for own in gather_object([opened]) for scored in own]
+        if judged and not any(judged):
+            self.agreed = True
             raise UserError(
                 f"the judge scored none of the open answers of optimizer step {self.state.global_step + 1}",
                 expected="most of them; single failures are left out",

@@ -7,8 +7,9 @@ leave the others waiting in a collective.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from accelerate.utils import gather_object
@@ -18,15 +19,44 @@ from personamem_pipeline.training.grpo.loss import LossHookTrainer
 from personamem_pipeline.training.grpo.watch import Means
 from personamem_pipeline.training.ranks import any_process
 
+T = TypeVar("T")
+
 
 class StopTraining(Exception):
     """Training was asked to stop; the model is as it was after the last whole optimizer step."""
+
+
+def stoppable(work: Callable[[], T], stop: Callable[[], bool], every: float = 0.5) -> T:
+    """Do what waits for somebody else (a judge) so that a stop is heard meanwhile: then `StopTraining`, within `every` s.
+
+    What is abandoned so ends with the process. Its answers so far are in the endpoint's cache.
+    """
+    outcome: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            outcome.append(work())
+        except BaseException as error:  # told to whoever waits
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(every)
+        if thread.is_alive() and stop():
+            raise StopTraining
+    if errors:
+        raise errors[0]
+    return outcome[0]
 
 
 class RunTrainer(LossHookTrainer):
     """Stops between micro-steps, takes no step along a gradient that is no number, and logs figures of all ranks."""
 
     stop: Callable[[], bool]
+    agreed: bool = False
+    """Whether all ranks know why training ended. Only then may they do something together, such as saving."""
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """One micro-step; refuses to go on once somebody asked to stop."""
@@ -38,6 +68,7 @@ class RunTrainer(LossHookTrainer):
         """The gradient's norm before clipping, over all ranks. Called before the optimizer's step: the last stop."""
         norm = float(super()._get_grad_norm(model, grad_norm=grad_norm))
         if not math.isfinite(norm):
+            self.agreed = True
             raise UserError(
                 f"the gradient of optimizer step {self.state.global_step + 1} is {norm}; the step was not taken",
                 expected="finite numbers",
@@ -47,7 +78,25 @@ class RunTrainer(LossHookTrainer):
 
     def _stop_if_asked(self) -> None:
         if self._on_any_rank(self.stop()):
+            self.agreed = True
             raise StopTraining
+
+    def _together(self, work: Callable[[], T]) -> T:
+        """Do what only this rank does (ask a judge, an engine, a disk); what goes wrong on one rank is raised on all.
+
+        A rank that failed alone would leave the others waiting for it in the next collective.
+        """
+        done: T | None = None
+        problem: UserError | StopTraining | None = None
+        try:
+            done = work()
+        except (UserError, StopTraining) as error:
+            problem = error
+        problems = [error for error in gather_object([problem]) if error is not None]
+        if problems:
+            self.agreed = True
+            raise problem or problems[0]
+        return cast(T, done)
 
     def _on_any_rank(self, flag: bool) -> bool:
         return any_process(flag, self.accelerator.device)
@@ -66,10 +115,11 @@ class RunTrainer(LossHookTrainer):
         figures = merged.means()
         if "tokens/step" in figures:  # a step that began with rollouts
             step_time = self._metrics["train"]["step_time"][-1]
-            spent = figures.get("time/generate", 0.0) + figures.get("time/judge", 0.0)
+            spent = sum(figures.get(f"time/{part}", 0.0) for part in ("generate", "judge", "sync"))
             figures["time/train"] = step_time - spent
             figures["tokens/second"] = figures["tokens/step"] * self.accelerator.num_processes / step_time
-        self._metrics["train"].pop("entropy", None)  # TRL's counts dummy micro-batches as 0; ours is told apart by kind
+        for diluted in ("entropy", "kl"):  # TRL's count dummy micro-batches as 0; ours are entropy/* and kl_to_start
+            self._metrics["train"].pop(diluted, None)
         for name, value in figures.items():
             self._metrics["train"][name].append(value)
         super().log(logs, start_time)

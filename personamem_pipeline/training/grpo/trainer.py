@@ -24,7 +24,7 @@ from personamem_pipeline.memory.generators.rendering import Renderer
 from personamem_pipeline.memory.generators.transformers import TORCH_SEEDS
 from personamem_pipeline.presets import GrpoConfig, MemoryConfig
 from personamem_pipeline.records import History
-from personamem_pipeline.training.grpo.credit import answers_of, centred, rollout_rows
+from personamem_pipeline.training.grpo.credit import answers_of, centred, counted, rollout_rows, without_residue
 from personamem_pipeline.training.grpo.curriculum import Item
 from personamem_pipeline.training.grpo.rolling import Rewards, RolloutTrainer
 from personamem_pipeline.training.grpo.rollouts import Rollout
@@ -33,7 +33,6 @@ from personamem_pipeline.training.grpo.scored import ScoredRollout
 from personamem_pipeline.training.grpo.watch import Means, observe
 from personamem_pipeline.training.labels import ChunkLabels, chunk_labels
 from personamem_pipeline.training.rewards.compose import memory_rewards
-from personamem_pipeline.training.rewards.records import AnswerReward
 
 OnRollouts = Callable[[int, Sequence[ScoredRollout]], None]
 """(number of the optimizer step, from 1; this rank's rollouts with all that is known about their worth)."""
@@ -88,6 +87,7 @@ class MemoryGRPOTrainer(RolloutTrainer):
                 remedy="start it with `accelerate launch` or personamem_pipeline.training.launcher, or change the preset",
             )
         self.keep_start()
+        self.time_syncs()
 
     # ---- one optimizer step = one batch of rollouts (TRL counts rows; a rollout is several)
 
@@ -124,10 +124,15 @@ class MemoryGRPOTrainer(RolloutTrainer):
 
     def _rows(self, generation_batch: list[dict[str, Any]]) -> list[dict[str, torch.Tensor]]:
         self.batch_items = [self.items[example["item"]] for example in generation_batch]
+        beta, self.beta = self.beta, 0.0  # the rows get log-probabilities of the start, answers among them
         advantages = [float(a) for a in self._generate_and_score_completions(generation_batch)["advantages"].tolist()]
-        scored = self._scored(without_residue(advantages, self.answer_rewards, self.num_generations))
+        self.beta = beta
+        totals = [reward.total for reward in self.answer_rewards]
+        scored = self._scored(without_residue(advantages, totals, self.num_generations))
+        counts = counted(totals, self.num_generations)
         self.means.merge(observe(scored, group=self.num_generations, memory_tokens=self.memory.memory_tokens))
-        self.on_rollouts(self.state.global_step + 1, scored)
+        self._together(lambda: self.on_rollouts(self.state.global_step + 1, scored))
+        group = self.num_generations
         rows = [
             row
             for number, own in enumerate(scored)
@@ -135,7 +140,7 @@ class MemoryGRPOTrainer(RolloutTrainer):
                 number,
                 own.rollout,
                 own.advantages,
-                [reward.total is not None for reward in own.answers],
+                [counts[position] for position in answers_of(number, group, self.config.questions_per_memory)],
                 turn_advantages=own.turn_advantages,
                 credit=self.config.answer_credit,
                 mask_overlong=self.config.mask_overlong,
@@ -190,15 +195,3 @@ class MemoryGRPOTrainer(RolloutTrainer):
     def _on_device(self, batch: dict[str, torch.Tensor], denominator: torch.Tensor) -> dict[str, torch.Tensor]:
         moved = {key: value.to(self.accelerator.device) for key, value in batch.items()}
         return {**moved, "num_items_in_batch": denominator, **self.start_logps(moved)}
-
-
-def without_residue(advantages: Sequence[float], rewards: Sequence[AnswerReward], group: int) -> list[float]:
-    """The advantages, exactly 0 where all of a group was paid the same.
-
-    A float32 mean of eight 0.7 is not 0.7: the residue teaches nothing, yet each row would cost a forward pass.
-    """
-    out: list[float] = []
-    for start in range(0, len(advantages), group):
-        paid = {reward.total for reward in rewards[start : start + group]} - {None}
-        out += [0.0] * group if len(paid) < 2 else advantages[start : start + group]
-    return out
