@@ -170,7 +170,8 @@ def _show(
     if arguments.query:
         options = dict(zip(LETTERS, arguments.option, strict=False))
         with _status("answering"):
-            generation = answer([memory], [arguments.query], [options or None], generator, config)[0]
+            known = memory if config.protocol == "memory" else history.messages
+            generation = answer([known], [arguments.query], [options or None], generator, config)[0]
         view.answer(Answered(arguments.query, options, generation))
 
 

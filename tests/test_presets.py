@@ -84,6 +84,10 @@ def test_a_preset_inherits_key_by_key(tmp_path: Path) -> None:
         ("extends: published\ngrpo: {rollots: 4}", "grpo.rollots"),
         ("extends: published\ngrpo: {prompts_per_step: 12}", "multiple of questions_per_memory"),
         ("extends: published\nsft: {micro_batch_rows: 3}", "multiple of processes"),
+        ("extends: published\ngrpo: {rewards: {politeness: 1.0}}", "grpo.rewards.politeness"),
+        ("extends: published\ngrpo: {rewards: {choice: 0.0, open_ended: 0.0}}", "choice or open_ended must pay"),
+        ("extends: published\ngrpo: {rewards: {open_ended: 0.0}}", "rewards.open_ended is 0, so open_share must be 0"),
+        ("extends: published\ngrpo: {beta: 0.0, monitor_kl: true}", "monitor_kl needs"),
         ("- a list", "a mapping"),
     ],
 )

@@ -37,7 +37,11 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def engine(directory: Path) -> Iterator[VllmGenerator]:
-    yield VllmGenerator(directory, context=CONTEXT, block_size=BLOCK, max_num_seqs=32, max_num_batched_tokens=CONTEXT)
+    generator = VllmGenerator(
+        directory, context=CONTEXT, block_size=BLOCK, max_num_seqs=32, max_num_batched_tokens=CONTEXT
+    )
+    yield generator
+    generator.close()
 
 
 def test_greedy_replies_are_those_of_transformers(engine: VllmGenerator, directory: Path) -> None:
@@ -92,28 +96,6 @@ def test_what_does_not_fit_is_refused_rather_than_cut(engine: VllmGenerator) -> 
         engine.generate(PROMPTS, max_tokens=CONTEXT)
 
 
-def test_one_checkpoint_after_the_other_as_the_preset_says(directory: Path) -> None:
-    """As an evaluation does it: the engine of the first has ended when the second's has started."""
-    preset = load_preset("published")
-    evaluation = preset.evaluation.model_copy(update={"batch_size": 2})
-    job = StageJob(
-        stage="benchmark_report", store="", inputs={}, code_version="test",
-        preset=preset.model_copy(update={"evaluation": evaluation}),
-    )  # fmt: skip
-    load = checkpoint_generator(job)
-    first, second = (
-        decoded.generator for decoded in (load(directory), load(directory)) if isinstance(decoded, Decoded)
-    )
-    assert isinstance(first, VllmGenerator) and isinstance(second, VllmGenerator)
-    assert not first.llm.llm_engine.engine_core._finalizer.alive
-    assert second.llm.llm_engine.engine_core._finalizer.alive
-    assert second.llm.llm_engine.vllm_config.scheduler_config.max_num_seqs == 2
-    assert [reply.text for reply in second.generate(PROMPTS, max_tokens=12)] == [
-        reply.text for reply in TransformersGenerator(directory).generate(PROMPTS, max_tokens=12)
-    ]
-    second.close()
-
-
 def test_a_directory_that_is_no_model_is_refused_before_the_engine_starts(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no config\.json"):
         load_generator(tmp_path, "vllm")
@@ -153,3 +135,28 @@ def test_chunk_first_shares_the_chunk_between_the_rollouts_of_a_group(engine: Vl
     print(f"\ncached prompt tokens: chunk first {chunk_first:.1%}, memory first {memory_first:.1%}")
     assert chunk_first > 0.6, "seven of eight rollouts find the chunk"
     assert memory_first < 0.2, "only the words before the memory"
+
+
+def test_one_checkpoint_after_the_other_as_the_preset_says(directory: Path) -> None:
+    """As an evaluation does it: the engine of the first has ended when the second's has started.
+
+    The last test here: in one process, engines share state that ends with any of them, the module's `engine` too.
+    """
+    preset = load_preset("published")
+    evaluation = preset.evaluation.model_copy(update={"batch_size": 2})
+    job = StageJob(
+        stage="benchmark_report", store="", inputs={}, code_version="test",
+        preset=preset.model_copy(update={"evaluation": evaluation}),
+    )  # fmt: skip
+    load = checkpoint_generator(job)
+    first, second = (
+        decoded.generator for decoded in (load(directory), load(directory)) if isinstance(decoded, Decoded)
+    )
+    assert isinstance(first, VllmGenerator) and isinstance(second, VllmGenerator)
+    assert not first.llm.llm_engine.engine_core._finalizer.alive
+    assert second.llm.llm_engine.engine_core._finalizer.alive
+    assert second.llm.llm_engine.vllm_config.scheduler_config.max_num_seqs == 2
+    assert [reply.text for reply in second.generate(PROMPTS, max_tokens=12)] == [
+        reply.text for reply in TransformersGenerator(directory).generate(PROMPTS, max_tokens=12)
+    ]
+    second.close()
