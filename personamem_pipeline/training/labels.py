@@ -1,9 +1,9 @@
 """What a perfect reader would know after each chunk, and how much of it a memory holds.
 
 The labels come from the dataset (which turn gives which preference away), never from a question. Rewards pay by them, SFT
-targets are built from them and accepted by them, and the training log watches them. "Holding" is strict: one line of the
-memory has the preference in its labelled words. What only means the same is not seen, so figures of real models are lower
-bounds.
+targets are built from them and accepted by them, and the training log watches them. A memory holds a preference when one
+of its lines has the labelled words, or most of them. What means the same in other words is not seen, so figures of real
+models are lower bounds.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from personamem_pipeline.memory.chunking import Chunk
 from personamem_pipeline.questions.stating import tells
-from personamem_pipeline.records import History, Preference
+from personamem_pipeline.records import History, Preference, Session
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Revealed:
     """The part of `kept` that this chunk gave away."""
     forgotten: tuple[str, ...]
     """What was asked to be forgotten and not said anew."""
+    sessions: tuple[Session, ...]
+    """What this chunk gave away, private values and other people's included: the sessions whose evidence it completes."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def reveal(history: History, chunks: Sequence[Chunk]) -> Iterator[Revealed]:
                 news[preference.topic] = preference.text
                 forgotten.pop(preference.text, None)
         kept = news | {topic: text for topic, text in kept.items() if topic not in news}
-        yield Revealed(dict(kept), dict(news), tuple(forgotten))
+        yield Revealed(dict(kept), dict(news), tuple(forgotten), tuple(read))
 
 
 def _to_note(preference: Preference) -> bool:

@@ -8,7 +8,7 @@ then answers. Where the preset asks for reasoning, a short thought built from th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from personamem_pipeline.errors import UserError
@@ -86,8 +86,8 @@ def ideal_turns(history: History, chunks: Sequence[Chunk]) -> list[IdealTurn]:
     turns: list[IdealTurn] = []
     before = ""
     held: dict[str, str] = {}
-    for chunk, sessions, revealed in zip(chunks, _read(history, chunks), reveal(history, chunks), strict=True):
-        thoughts = [_thought(session, chunk, held) for session in sessions]
+    for chunk, revealed in zip(chunks, reveal(history, chunks), strict=True):
+        thoughts = [_thought(session, chunk, held) for session in revealed.sessions]
         after = "\n".join(memory_line(topic, text) for topic, text in revealed.kept.items()) or EMPTY
         turns.append(IdealTurn(before, after, " ".join(thoughts) or "Nothing here says what the user is like."))
         before, held = after, dict(revealed.kept)
@@ -97,16 +97,6 @@ def ideal_turns(history: History, chunks: Sequence[Chunk]) -> list[IdealTurn]:
 def ideal_memories(history: History, chunks: Sequence[Chunk]) -> list[str]:
     """The ideal memory after each chunk: `len(chunks)` texts."""
     return [turn.after for turn in ideal_turns(history, chunks)]
-
-
-def _read(history: History, chunks: Sequence[Chunk]) -> Iterator[list[Session]]:
-    """The sessions that each chunk gives away: those about something, whose evidence it completes."""
-    seen: set[str] = set()
-    pending = [session for session in history.sessions if session.preference is not None]
-    for chunk in chunks:
-        seen.update(message.turn_id for message in chunk)
-        yield [session for session in pending if set(session.evidence) <= seen]
-        pending = [session for session in pending if not set(session.evidence) <= seen]
 
 
 def _thought(session: Session, chunk: Chunk, held: dict[str, str]) -> str:

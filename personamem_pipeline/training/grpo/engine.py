@@ -75,8 +75,8 @@ class Served:
     Which rows the server computes together is a matter of when they arrive, and rounding depends on it: equal seeds give
     equal replies but for near ties, so a resumed run is not the unbroken one to the last bit.
 
-    Only the main rank pushes weights, so the others may not ask before it is done: the trainer's `_sample` begins with a
-    collective (has anyone asked to stop?), which holds them.
+    Only the main rank pushes weights, so the others may not ask before it is done: a step's rollouts begin with a
+    collective (how many write calls will there be?), which holds them.
     """
 
     def __init__(self, client: Any, eos_id: int) -> None:

@@ -57,10 +57,13 @@ class RolloutTrainer(RunTrainer):
         ]
         histories = [self.histories[block[0].question.person_id].messages for block in blocks]
         seed, temperature = self._seed("rollout"), self.args.temperature
+        calls = self._write_calls(
+            histories
+        )  # a collective: no rank asks an engine before rank 0 has sent it the weights
         sample = EqualCalls(
             self._sample,
             dummy=self.renderer.prompt_ids(""),
-            calls=self._write_calls(histories),
+            calls=calls,
             # A model that is sharded over ranks decodes the ranks' batches as one; an engine takes each rank's own.
             rows=len(blocks) if self.engine is None and self.accelerator.num_processes > 1 else 0,
             max_tokens=self.memory.memory_tokens,
@@ -77,13 +80,18 @@ class RolloutTrainer(RunTrainer):
         self.means.add("time/generate", time.monotonic() - started)
         if isinstance(self.engine, Colocated):
             self.means.add("tokens/cached_share", self.engine.cached_tokens, self.engine.prompt_tokens)
-        places = [rollout_of(position, group, questions) for position in range(len(self.batch_items))]
-        replies = [self.rollouts[rollout].answers[question] for rollout, question in places]
+        replies = self._replies()
         return {
             "prompt_ids": [list(reply.prompt_ids) for reply in replies],
             "completion_ids": [list(reply.token_ids) for reply in replies],
             "logprobs": None,
         }
+
+    def _replies(self) -> list[Generation]:
+        """The answers in the flat order."""
+        group, questions = self.num_generations, self.config.questions_per_memory
+        places = [rollout_of(position, group, questions) for position in range(len(self.batch_items))]
+        return [self.rollouts[rollout].answers[question] for rollout, question in places]
 
     def _write_calls(self, histories: Sequence[Any]) -> int:
         counter = PolicyGenerator(self.renderer, self._sample)
@@ -124,9 +132,7 @@ class RolloutTrainer(RunTrainer):
     def _reward(self, prompts: Any, completions: Any, **_: Any) -> list[float | None]:
         """TRL's reward function: the answers' totals; None leaves an answer out of its group's baseline."""
         started = time.monotonic()
-        group, questions = self.num_generations, self.config.questions_per_memory
-        places = [rollout_of(position, group, questions) for position in range(len(self.batch_items))]
-        replies = [self.rollouts[rollout].answers[question] for rollout, question in places]
+        replies = self._replies()
         self.answer_rewards = self._together(
             lambda: stoppable(lambda: self.rewards(self.batch_items, replies), self.stop)
         )
