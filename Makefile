@@ -17,10 +17,10 @@ endif
 export DAGSTER_HOME ?= $(PROJECT)/.dagster_home
 export PYTHONPATH := $(PROJECT)
 
-.PHONY: help install demo test lint ui base seeds benchmarks benchmark-grpo vllm clean
+.PHONY: help install demo test lint ui base seeds benchmarks benchmark-grpo benchmark-evaluation vllm clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
 
 install: $(VENV)/.demo ## make .venv with everything the demo needs
 
@@ -61,6 +61,9 @@ benchmarks: $(VENV)/.demo .venv-curator/.done ## measure authoring, token counti
 
 benchmark-grpo: $(VENV)/.demo ## measure the GRPO trainer (see benchmarks/RESULTS.md)
 	$(BIN)/python -m benchmarks.grpo --out benchmarks/results/grpo.json
+
+benchmark-evaluation: $(VENV)/.demo ## measure the evaluation (see benchmarks/RESULTS.md)
+	$(BIN)/python -m benchmarks.evaluation --out benchmarks/results/evaluation.json
 
 # An environment of its own: the CPU build cannot stand beside a GPU's, and is 4 GB. Its torchvision, torchaudio and
 # torchcodec are CUDA builds that crash on import, and are not needed.

@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.checks import Outcome, none_of, results
+from assets.checks import Outcome, broken, none_of, results
 from assets.common import code_version, stage_asset, whole_metadata
 from assets.parents import Guard, Parents, resolve
 from personamem_pipeline.errors import UserError
@@ -37,6 +37,10 @@ COMMANDS: Mapping[str, str] = {
 
 Judge = Callable[[str, Store, str, Parents, Mapping[str, float]], list[Outcome]]
 """Computes a stage's checks from (asset, store, version, parents, metrics)."""
+
+
+MoreInputs = Callable[[dg.DagsterInstance, Store, Parents], dict[str, str]]
+"""What else a stage reads that is no parent: the report before, to compare with."""
 
 
 def build(preset: Preset, model: str, commands: Mapping[str, str] = COMMANDS) -> list[dg.AssetsDefinition]:
@@ -92,6 +96,7 @@ def run_stage_asset(
     compute: Compute,
     tracking: Tracking,
     judge: Judge | None = None,
+    more_inputs: MoreInputs | None = None,
 ) -> dg.MaterializeResult:
     """Resolve the parents, run the stage's command under an MLflow run, and judge what it stored."""
     name = context.asset_key.to_user_string()
@@ -102,7 +107,7 @@ def run_stage_asset(
     job = StageJob(
         stage=name,
         store=str(store.root),
-        inputs=parents.versions(),
+        inputs={**parents.versions(), **(more_inputs(context.instance, store, parents) if more_inputs else {})},
         preset=preset,
         code_version=version,
         mlflow_uri=tracking.uri,
@@ -119,13 +124,13 @@ def run_stage_asset(
     except BaseException as error:  # also an interrupt: an MLflow run must not stay "running" for ever
         tracking.fail(run_id, str(error) or type(error).__name__)
         raise
-    if failed := [outcome.name for outcome in outcomes if not outcome.passed]:
+    if failed := broken(name, outcomes):
         tracking.fail(run_id, f"blocking checks failed: {', '.join(failed)}")
     else:
         path = store.path(GRAPH[name].kind, data_version.value)
         tracking.finish(run_id, data_version.value, {k: v for k, v in metrics.items() if math.isfinite(v)}, path)
     metadata |= {
-        **whole_metadata(store, GRAPH[name].kind, data_version.value, parents, outcomes),
+        **whole_metadata(store, name, data_version.value, parents, outcomes),
         "mlflow_run": _link(tracking.url_or_path(run_id)),
     }
     return dg.MaterializeResult(data_version=data_version, metadata=metadata, check_results=results(name, outcomes))

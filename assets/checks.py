@@ -1,4 +1,7 @@
-"""The blocking checks of every stage: one table, so that assets declare and the resolver asks for the same ones.
+"""The checks of every stage: one table, so that assets declare and the resolver asks for the same ones.
+
+A promise blocks: nothing reads data that break it. What is watched only tells people: a model that got worse is no fault of
+the report that says so.
 
 Only the names and promises stand here. Each is computed by its stage, in the process that has the rows at hand, and
 reported with the materialization.
@@ -6,7 +9,7 @@ reported with the materialization.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,7 +72,13 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
     "benchmark_report": {
         "loads_whole": "Every file of the report has the digest that its manifest names.",
         "all_answers": "Every system answered every question in every option order.",
+        "causal_memories": "No memory that counts as written before the question changes with the question.",
         "metrics_finite": "Every reported metric is a finite number.",
+    },
+}
+WATCHED: Mapping[str, Mapping[str, str]] = {
+    "benchmark_report": {
+        "no_regression": "No watched system is worse than in the report before, by the bounds of the preset.",
     },
 }
 
@@ -90,18 +99,25 @@ def none_of(name: str, problems: list[str], **facts: Any) -> Outcome:
 
 
 def specs(asset: str) -> list[dg.AssetCheckSpec]:
-    """The blocking check specs of an asset."""
+    """The check specs of an asset."""
     return [
-        dg.AssetCheckSpec(name, asset=asset, blocking=True, description=promise)
-        for name, promise in PROMISES[asset].items()
+        dg.AssetCheckSpec(name, asset=asset, blocking=blocking, description=text)
+        for blocking, texts in ((True, PROMISES[asset]), (False, WATCHED.get(asset, {})))
+        for name, text in texts.items()
     ]
 
 
+def broken(asset: str, outcomes: Sequence[Outcome]) -> list[str]:
+    """The promises that were not kept; what is only watched is none."""
+    return [outcome.name for outcome in outcomes if not outcome.passed and outcome.name in PROMISES[asset]]
+
+
 def results(asset: str, outcomes: list[Outcome]) -> list[dg.AssetCheckResult]:
-    """Dagster's form of the outcomes; every promised check must be among them, once."""
-    if sorted(outcome.name for outcome in outcomes) != sorted(PROMISES[asset]):
+    """Dagster's form of the outcomes; every check of the asset must be among them, once."""
+    named = sorted([*PROMISES[asset], *WATCHED.get(asset, {})])
+    if sorted(outcome.name for outcome in outcomes) != named:
         raise dg.DagsterInvariantViolationError(
-            f"{asset} promises the checks {sorted(PROMISES[asset])} but computed {[o.name for o in outcomes]}"
+            f"{asset} has the checks {named} but computed {[o.name for o in outcomes]}"
         )
     return [
         dg.AssetCheckResult(

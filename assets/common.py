@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel
 
-from assets.checks import Outcome, results, specs
+from assets.checks import Outcome, broken, results, specs
 from assets.parents import FAILED, PARENTS, PATH, VERSION, Parents
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.lineage import GRAPH, combined_version, shard_names
@@ -139,7 +139,7 @@ def sharded_result(
 ) -> dg.MaterializeResult:
     """One result for all shards of this run. Dagster gives them one data version, the digest over theirs; each shard's
     own version, path and parents are metadata of its partition, and are what the resolver reads."""
-    failed = ", ".join(outcome.name for outcome in outcomes if not outcome.passed)
+    failed = ", ".join(broken(name, outcomes))
     for done in shards:
         context.add_asset_metadata(
             {
@@ -174,13 +174,14 @@ def _spent(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     }
 
 
-def whole_metadata(store: Store, kind: str, version: str, parents: Parents, outcomes: list[Outcome]) -> dict[str, Any]:
+def whole_metadata(store: Store, name: str, version: str, parents: Parents, outcomes: list[Outcome]) -> dict[str, Any]:
     """The metadata by which the resolver finds an unpartitioned asset again."""
+    kind = GRAPH[name].kind
     return {
         VERSION: version,
         PATH: dg.MetadataValue.path(store.path(kind, version)),
         PARENTS: dg.MetadataValue.json(parents.versions()),
-        FAILED: ", ".join(outcome.name for outcome in outcomes if not outcome.passed),
+        FAILED: ", ".join(broken(name, outcomes)),
     }
 
 

@@ -3,62 +3,115 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
 from assets.checkpoints import COMMANDS, finite, run_stage_asset, whole_checkpoint
 from assets.checks import Outcome, none_of
-from assets.common import code_version, stage_asset
-from assets.parents import Guard, Parents
+from assets.common import code_version, file_digest, stage_asset
+from assets.parents import Guard, Parents, recorded_parents
+from personamem_pipeline.evaluation.judging.prompts import prompt_texts as judge_texts
 from personamem_pipeline.lineage import GRAPH
 from personamem_pipeline.memory.prompts import prompt_texts
 from personamem_pipeline.presets import Preset
-from personamem_pipeline.questions.judge import INSTRUCTIONS as JUDGE
+from personamem_pipeline.settings import PROJECT
 from personamem_pipeline.store import Store
 from resources.compute import Compute
 from resources.store import StoreResource
 from resources.tracking import Tracking
 
 RESULTS = "results.json"
+REPORTS_BACK = 50
+"""How many earlier reports are looked at for one to compare with."""
 
 
-def build(preset: Preset, model: str, commands: Mapping[str, str] = COMMANDS) -> list[dg.AssetsDefinition]:
-    """The report asset of a preset; `model` judges open answers."""
-    prompts = prompt_texts(preset.memory.prompts)
-    version = code_version("report/4", preset.memory, prompts, preset.evaluation, model, JUDGE)
+def build(preset: Preset, models: tuple[str, ...], commands: Mapping[str, str] = COMMANDS) -> list[dg.AssetsDefinition]:
+    """The report asset of a preset; `models` judge open answers and answer where a system names the endpoint."""
+    evaluation = preset.evaluation
+    files = [evaluation.anchors, *(system.path for system in evaluation.systems.values())]
+    version = code_version(
+        "report/5", preset.memory, prompt_texts(preset.memory.prompts), evaluation, models, judge_texts(),
+        [file_digest(PROJECT / name) for name in files if name],
+    )  # fmt: skip
 
     @stage_asset(
         "benchmark_report",
         version,
         {"pytorch", "mlflow"},
-        "Accuracy of base, SFT and GRPO beside their controls, with intervals clustered by person.",
+        "Base, SFT and GRPO beside their controls and baselines, with intervals clustered by person.",
     )
     def benchmark_report(
         context: dg.AssetExecutionContext, config: Guard, store: StoreResource, compute: Compute, tracking: Tracking
     ) -> dg.MaterializeResult:
-        return run_stage_asset(context, preset, commands, config, store.open(), compute, tracking, judge_report)
+        def judge(
+            name: str, kept: Store, version: str, parents: Parents, metrics: Mapping[str, float]
+        ) -> list[Outcome]:
+            return judge_report(preset, kept.path(GRAPH[name].kind, version), whole(name, kept, version), metrics)
+
+        return run_stage_asset(context, preset, commands, config, store.open(), compute, tracking, judge, report_before)
 
     return [benchmark_report]
 
 
-def judge_report(
-    name: str, store: Store, version: str, parents: Parents, metrics: Mapping[str, float]
-) -> list[Outcome]:
-    """The blocking checks of a report."""
-    kind = GRAPH[name].kind
-    return [
-        whole_checkpoint(store, kind, version),
-        all_answers(store.path(kind, version)),
-        finite(metrics),
-    ]
+def whole(name: str, store: Store, version: str) -> Outcome:
+    """Every file of the report has its digest."""
+    return whole_checkpoint(store, GRAPH[name].kind, version)
 
 
-def all_answers(directory: Path) -> Outcome:
-    """Every system has an answer to every question in every option order; a missing one is not a wrong one."""
+def report_before(instance: dg.DagsterInstance, store: Store, parents: Parents) -> dict[str, str]:
+    """`previous`: the newest report on the same benchmark about other checkpoints, if the store still has one.
+
+    A report made again from the same parents is compared with what its first making was compared with.
+    """
+    now = parents.versions()
+    wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey("benchmark_report"))
+    records = instance.fetch_materializations(wanted, limit=REPORTS_BACK).records
+    for record in records:
+        event = record.asset_materialization
+        if event is None:
+            continue
+        then = recorded_parents(event)
+        version = str(event.metadata["version"].value)
+        if then != now and then.get("benchmark") == now["benchmark"] and store.path("reports", version).is_dir():
+            return {"previous": version}
+    return {}
+
+
+def judge_report(preset: Preset, directory: Path, loads: Outcome, metrics: Mapping[str, float]) -> list[Outcome]:
+    """The checks of a report."""
     results = json.loads((directory / RESULTS).read_text())
+    return [loads, all_answers(results), causal_memories(results), finite(metrics), no_regression(preset, results)]
+
+
+def all_answers(results: Mapping[str, Any]) -> Outcome:
+    """Every system has an answer to every question in every option order; a missing one is not a wrong one."""
     expected = int(results["benchmark"]["questions"]) * int(results["benchmark"]["option_orders"])
     systems = {str(row["name"]): int(row["n"]) for row in results["systems"]}
     problems = [f"{name} has {count} of {expected} answers" for name, count in systems.items() if count != expected]
     if expected == 0 or len(systems) < 2:
         problems.append(f"{len(systems)} systems with {expected} answers expected")
     return none_of("all_answers", problems, systems=len(systems), answers=expected)
+
+
+def causal_memories(results: Mapping[str, Any]) -> Outcome:
+    """The leak probe of every system whose memories count as written before the question."""
+    probes = [row for row in results["leak_probe"] if row["causal"]]
+    leaking = [f"{row['system']}: {row['first_difference']}" for row in probes if not row["equal"]]
+    return none_of("causal_memories", leaking, probed=len(probes), write_turns=sum(row["steps"] for row in probes))
+
+
+def no_regression(preset: Preset, results: Mapping[str, Any]) -> Outcome:
+    """The paired tests of the watched systems against the report before, with the rows that flipped."""
+    changes = results["changes"]
+    if changes is None:
+        told = [remark for remark in results["remarks"] if remark.startswith("not compared")]
+        return Outcome("no_regression", True, {"compared": told[0] if told else "no earlier report on this benchmark"})
+    watched = preset.evaluation.regression.systems
+    facts = {
+        "compared": f"with report {changes['against'][:12]}",
+        "tests": dg.MetadataValue.json([test for test in changes["tests"] if test["system"] in watched]),
+        "flipped": dg.MetadataValue.json([row for row in changes["flipped"] if row["system"] in watched]),
+        "flipped_counts": dg.MetadataValue.json({name: changes["flipped_counts"].get(name) for name in watched}),
+    }
+    return none_of("no_regression", results["regressions"], **facts)

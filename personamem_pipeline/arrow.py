@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
@@ -38,7 +39,8 @@ def to_arrow(row: BaseModel) -> dict[str, Any]:
 
 def from_arrow(record: type[RecordT], row: dict[str, Any]) -> RecordT:
     """The record of one row of `Table.to_pylist()`; validates every field."""
-    return record.model_validate(_restore(record, row))
+    restore = _restorer(record)
+    return record.model_validate(restore(row) if restore else row)
 
 
 def write_parquet(path: Path, record: type[RecordT], rows: Iterable[RecordT]) -> None:
@@ -102,15 +104,27 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _restore(annotation: Any, value: Any) -> Any:
+@cache
+def _restorer(annotation: Any) -> Callable[[Any], Any] | None:
+    """How a value of that type is turned back from Arrow's; None: it is already. Types are walked once, not per row."""
     annotation = _without_none(annotation)
     origin = get_origin(annotation)
-    if value is None:
-        return None
     if origin is dict:
-        return json.loads(value)
+        return json.loads
     if origin in (tuple, list):
-        return [_restore(get_args(annotation)[0], item) for item in value]
+        inner = _restorer(get_args(annotation)[0])
+        return partial(_restore_items, inner) if inner else None
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return {name: _restore(info.annotation, value.get(name)) for name, info in annotation.model_fields.items()}
-    return value
+        types_of: dict[str, Any] = {name: info.annotation for name, info in annotation.model_fields.items()}
+        found = {name: _restorer(own) for name, own in types_of.items()}
+        return partial(_restore_fields, {name: own for name, own in found.items() if own})
+    return None
+
+
+def _restore_items(inner: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+    return [None if item is None else inner(item) for item in items]
+
+
+def _restore_fields(fields: Mapping[str, Callable[[Any], Any]], row: Mapping[str, Any]) -> dict[str, Any]:
+    changed = {name: restore(row[name]) for name, restore in fields.items() if row.get(name) is not None}
+    return {**row, **changed}

@@ -6,6 +6,9 @@
     personamem released check TABLE.csv --root DIRECTORY
     personamem presets [NAME or FILE.yaml]
     personamem cost --preset published --gpus 8
+    personamem evaluate --model demo --people 20
+    personamem predictions score ANSWERS.jsonl
+    personamem anchors make --report DIRECTORY --out anchors.csv
 
 Bad input is one message on stderr and exit code 2. Slow libraries are imported only after everything that a person may
 have mistyped was checked.
@@ -25,6 +28,9 @@ from typing import TYPE_CHECKING
 from personamem_pipeline.cli_data import add_commands
 from personamem_pipeline.cli_training import add_training_commands, positive
 from personamem_pipeline.errors import UserError
+from personamem_pipeline.evaluation.cli_anchors import add_anchor_commands
+from personamem_pipeline.evaluation.cli_evaluation import add_evaluation_commands
+from personamem_pipeline.evaluation.cli_predictions import add_prediction_commands
 
 if TYPE_CHECKING:
     from personamem_pipeline.memory.generators.base import Generator
@@ -78,6 +84,9 @@ def _parser() -> argparse.ArgumentParser:
 
     add_commands(commands)
     add_training_commands(commands)
+    add_evaluation_commands(commands)
+    add_prediction_commands(commands)
+    add_anchor_commands(commands)
     return parser
 
 

@@ -58,7 +58,7 @@ def build_assets(
         *questions.build(preset.data, model, settings.readers),
         *datasets.build(preset.data),
         *checkpoints.build(preset, model, commands),
-        *report.build(preset, model, commands),
+        *report.build(preset, settings.readers, commands),
     ]
 
 

@@ -81,6 +81,10 @@ class Settings(BaseModel):
     reader_api_key: SecretStr | None = None
     reader_price_input: float | None = None
     reader_price_output: float | None = None
+    embedding_base_url: str | None = None
+    """An OpenAI-compatible server for embeddings, where the preset's `evaluation.retrieval.embedder` is not the packaged
+    one."""
+    embedding_api_key: SecretStr | None = None
     vllm_base_url: str | None = None
     """The vLLM server that GRPO samples from where `grpo.engine` is vllm_server; without /v1."""
 
@@ -134,6 +138,8 @@ def load_settings() -> Settings:
     key = _key("PERSONAMEM_LLM_API_KEY", base_url)
     for url, prefix in ((base_url, "PERSONAMEM_LLM"), (reader_url, "PERSONAMEM_READER")):
         _without_secrets(url, prefix)
+    embedding_url = os.environ.get("PERSONAMEM_EMBEDDING_BASE_URL") or None
+    _without_secrets(embedding_url, "PERSONAMEM_EMBEDDING")
     vllm_url = os.environ.get("PERSONAMEM_VLLM_BASE_URL") or None
     _without_secrets(vllm_url, "PERSONAMEM_VLLM")
     if vllm_url and urlsplit(vllm_url).path.strip("/"):
@@ -173,6 +179,8 @@ def load_settings() -> Settings:
         reader_api_key=_key("PERSONAMEM_READER_API_KEY", reader_url) or (key if not reader_url else None),
         reader_price_input=prices[0],
         reader_price_output=prices[1],
+        embedding_base_url=embedding_url,
+        embedding_api_key=_key("PERSONAMEM_EMBEDDING_API_KEY", embedding_url),
         vllm_base_url=vllm_url,
     )
 

@@ -176,7 +176,7 @@ def _log(progress: Progress) -> None:
         datefmt="%H:%M:%S",
         stream=sys.stdout,
     )
-    for chatty in ("httpx", "httpx2"):  # one line per model call
+    for chatty in ("httpx", "httpx2", "bm25s"):  # a line per model call, or per search
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 

@@ -34,12 +34,13 @@ def test_the_graph_is_the_one_in_lineage(defs: dg.Definitions) -> None:
         assert asset.backfill_policy == dg.BackfillPolicy.single_run()
 
 
-def test_every_check_blocks_and_says_what_it_promises(defs: dg.Definitions) -> None:
+def test_every_promise_blocks_and_says_what_it_is(defs: dg.Definitions) -> None:
     graph = defs.resolve_asset_graph()
     checked = set()
     for key in graph.asset_check_keys:
         spec = graph.get_check_spec(key)
-        assert spec.blocking and spec.description
+        assert spec.description
+        assert spec.blocking == (key.name != "no_regression"), "a worse model is no fault of the report"
         checked.add(key.asset_key.to_user_string())
     assert checked == set(GRAPH)
 

@@ -18,9 +18,12 @@ from rich.console import Console
 from rich.table import Table
 
 from personamem_pipeline.errors import UserError
-from personamem_pipeline.evaluation import plots, report
+from personamem_pipeline.evaluation import report
+from personamem_pipeline.evaluation.report import plots
+from personamem_pipeline.evaluation.report.plots import training
 from personamem_pipeline.evaluation.results import Results, load, totals_of
-from personamem_pipeline.evaluation.statistics import paired_cluster_permutation, pool
+from personamem_pipeline.evaluation.statistics.clusters import pool
+from personamem_pipeline.evaluation.statistics.paired import paired_cluster_permutation
 from personamem_pipeline.store import write_json_atomically
 
 A, B = "grpo", "sft"
@@ -100,9 +103,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     options.out.mkdir(parents=True, exist_ok=True)
     write_json_atomically(options.out / "pool.json", summary)
-    figure = plots.seeds(summary)
-    plots.save(figure, options.out, "seeds")
-    (options.out / "pool.html").write_text(report.render_pool(summary, plots.inline_svg(figure, "seeds", "seeds")))
+    figure = plots.publish(
+        training.seeds(summary), options.out, "seeds", "Accuracy of SFT and GRPO of each training seed"
+    )
+    (options.out / "pool.html").write_text(report.render_pool(summary, figure), encoding="utf-8", newline="\n")
     Console().print(_table(summary))
     print(f"report: {options.out / 'pool.html'}")
     return 0

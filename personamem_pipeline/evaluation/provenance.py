@@ -5,16 +5,17 @@ Fails closed: a checkpoint whose dataset is gone or changed, or that was trained
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow.parquet as pq
 
+from personamem_pipeline.arrow import stream_parquet
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.lineage import GRAPH, PASSPORT, read_passport
-from personamem_pipeline.presets import Preset
-from personamem_pipeline.records import Question
-from personamem_pipeline.store import Store
+from personamem_pipeline.presets import Preset, SystemConfig
+from personamem_pipeline.records import Rejection
+from personamem_pipeline.store import REJECTED, Store
 
 
 def provenance(store: Store, inputs: Mapping[str, str], preset: Preset, code_version: str) -> dict[str, Any]:
@@ -27,11 +28,17 @@ def provenance(store: Store, inputs: Mapping[str, str], preset: Preset, code_ver
         # From the passports: the evaluating process may have been started with other settings than the trainings were.
         "trainings": {name: _training(store, inputs[f"{name}_checkpoint"]) for name in ("sft", "grpo")},
         "memory": preset.memory.model_dump(mode="json"),
+        "engine": preset.evaluation.engine,
         "temperature": preset.evaluation.temperature,
+        "systems": {name: _plain(system) for name, system in preset.evaluation.systems.items()},
         "versions": dict(sorted(inputs.items())),
         "lineage": rows,
         "remarks": _remarks(rows, inputs),
     }
+
+
+def _plain(system: SystemConfig) -> dict[str, Any]:
+    return {key: value for key, value in system.model_dump(mode="json").items() if value not in (None, "", False)}
 
 
 def _training(store: Store, version: str) -> dict[str, Any]:
@@ -88,17 +95,9 @@ def refuse_shared_persons(store: Store, rows: Sequence[Mapping[str, Any]], perso
             )
 
 
-def refused_questions(store: Store, benchmark_version: str, admitted: Iterable[str]) -> list[Question]:
-    """The written questions that are not among the benchmark's `admitted` ids, from the shards that the store still has:
-    refused by their certificate, or (no reason in it) to balance the options' lengths."""
-    parents = store.manifest("benchmark", benchmark_version).parents
-    shards = [version for name, version in sorted(parents.items()) if name.startswith("questions/")]
-    here = [version for version in shards if store.path("questions", version).is_dir()]
-    if len(here) < len(shards):
-        return []
-    rows = [row for version in here for row in store.read_rows("questions", version, Question)]
-    kept = set(admitted)
-    return [row for row in rows if row.split == "benchmark" and row.question_id not in kept]
+def rejected_rows(store: Store, benchmark_version: str) -> list[Rejection]:
+    """What was planned or written for the benchmark and is not in it, with the reasons: the dataset's own list."""
+    return list(stream_parquet(store.verified("benchmark", benchmark_version) / REJECTED, Rejection))
 
 
 def _remarks(rows: Sequence[Mapping[str, Any]], inputs: Mapping[str, str]) -> list[str]:

@@ -1,12 +1,14 @@
-"""`results.json`: everything a report shows, as plain data, so that HTML, tests and pooling read one thing.
+"""`results.json`: everything a report shows, as plain data, so that page, tests and pooling read one thing.
 
-It carries each person's totals per system; with them reports can be compared, and seeds pooled, without the answers.
+It carries each person's totals per system; with them reports can be compared, and seeds pooled, without the answers. The
+figures are made in `scoring`; here they are put together. Shares are from 0 to 1; None is a figure that is not known, and
+never stands for 0. There are no times, dates or paths in it.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,63 +17,95 @@ from typing import Any
 import numpy as np
 
 from personamem_pipeline.errors import UserError
-from personamem_pipeline.evaluation import score
-from personamem_pipeline.evaluation.records import Answer, Benchmark, MemoryStep, OpenAnswer, Role
-from personamem_pipeline.evaluation.statistics import Totals
-from personamem_pipeline.evaluation.systems import Run, last_memories
-from personamem_pipeline.records import History, Question
+from personamem_pipeline.evaluation.asked import ask
+from personamem_pipeline.evaluation.regression import regressions
+from personamem_pipeline.evaluation.scoring import pairs
+from personamem_pipeline.evaluation.scoring.forget import forget
+from personamem_pipeline.evaluation.scoring.ledger import ledger
+from personamem_pipeline.evaluation.scoring.opened import open_scores
+from personamem_pipeline.evaluation.scoring.rows import Rows
+from personamem_pipeline.evaluation.scoring.runs import SystemRun, at_the_end
+from personamem_pipeline.evaluation.scoring.shown import shown
+from personamem_pipeline.evaluation.scoring.slices import slice_groups, slices, stereotype_gap
+from personamem_pipeline.evaluation.scoring.summary import leak_questions, summarize
+from personamem_pipeline.evaluation.source import Source
+from personamem_pipeline.evaluation.statistics.clusters import Totals
+from personamem_pipeline.presets import PricesConfig, RegressionConfig
+from personamem_pipeline.questions.facts import code_of
+from personamem_pipeline.questions.released_records import RELEASED
+from personamem_pipeline.records import Question, Rejection
 
-FORMAT = 3
-TESTS = (
-    ("grpo", "sft"),
-    ("sft", "base"),
-    ("grpo", "base"),
-    ("grpo", "no_history"),
-    ("grpo", "swapped_history"),
-    ("oracle", "grpo"),
-)
-"""The pairs of systems that a report tests, where both were run."""
-SAMPLE_PERSONS = 2
+FORMAT = 4
+ONE_PERSON = "the benchmark has one person: without a spread between people there are no intervals and no tests"
 
 Results = dict[str, Any]
+_REASON = re.compile(r"[a-z_]+: ")
 
 
 def build(
-    benchmark: Benchmark,
-    runs: Mapping[str, tuple[str, Role, Run]],
+    source: Source,
+    systems: Mapping[str, SystemRun],
     *,
     resamples: int,
-    opened: Mapping[str, Sequence[OpenAnswer]] = {},
-    provenance: Mapping[str, Any] = {},
-    refused: Sequence[Question] = (),
+    open_threshold: float,
+    shown_questions: int,
+    prices: PricesConfig | None = None,
+    judging: Mapping[str, Any] | None = None,
+    leak_probe: Sequence[Mapping[str, Any]] = (),
+    changes: Mapping[str, Any] | None = None,
+    regression: RegressionConfig | None = None,
+    remarks: Sequence[str] = (),
+    provenance: Mapping[str, Any] | None = None,
+    rejected: Sequence[Rejection] = (),
 ) -> Results:
-    """All figures of one evaluation. `runs`: system -> (label, role, run), in the order in which to show them."""
-    bounds = {"resamples": resamples, "seed": benchmark.seed}
-    answers = {name: run.answers for name, (_, _, run) in runs.items()}
+    """All figures of one evaluation. `systems` in the order in which to show them; each must have answered everything.
+
+    `changes` are those against an earlier report (`scoring.changes`); with `regression` they are held against its bounds.
+    `rejected` is what was planned or written for the benchmark and is not in it, for the funnel. Everything is drawn with
+    the source's seed.
+    """
+    bounds = {"resamples": resamples, "seed": source.seed}
+    rows = {name: Rows.of(at_the_end(run.answers), name) for name, run in systems.items()}
+    _refuse_gaps(source, rows)
+    texts = {
+        (question.question_id, order): ask(question, source.seed, order).options
+        for question in source.questions
+        for order in range(source.orders)
+    }
+    groups = slice_groups(next(iter(rows.values())))
+    private, chosen = leak_questions(source.questions), pairs.pairs(systems)
+    first = [rows[name] for name in chosen[0]] if chosen else []
     return {
         "format": FORMAT,
         "benchmark": {
-            "questions": len(benchmark.questions),
-            "persons": len({q.person_id for q in benchmark.questions}),
-            "option_orders": benchmark.orders,
-            "seed": benchmark.seed,
+            "questions": len(source.questions),
+            "persons": len(source.by_person),
+            "option_orders": source.orders,
+            "seed": source.seed,
             "resamples": resamples,
-            "authors": dict(sorted(Counter(q.author for q in benchmark.questions).items())),
+            "authors": dict(sorted(Counter(question.author for question in source.questions).items())),
         },
         "systems": [
-            score.summarize(answers[name], label=label, role=role, **bounds).model_dump(mode="json")
-            for name, (label, role, _) in runs.items()
+            summarize(run, rows[name], texts=texts, leak_questions=private, **bounds) for name, run in systems.items()
         ],
-        "tests": [score.compare(answers[a], answers[b], **bounds) for a, b in TESTS if {a, b} <= set(answers)],
-        "slices": {name: score.slices(rows, **bounds) for name, rows in answers.items()},
-        "gaps": [gap for rows in answers.values() if (gap := score.stereotype_gap(rows, **bounds))],
-        "ledger": [score.ledger(run.answers, run.steps) for _, role, run in runs.values() if role != "guesser"],
-        "open": [score.open_scores(rows, **bounds) for rows in opened.values()],
-        "judges": sorted({row.judge for rows in opened.values() for row in rows}),
-        "certificate": certificate_funnel(benchmark.questions, refused),
-        "samples": _samples(benchmark, runs),
-        "persons": {name: _persons(rows) for name, rows in answers.items()},
-        "provenance": dict(provenance),
+        "tests": pairs.paired_tests(chosen, rows, **bounds),
+        "slices": {name: slices(own, groups) for name, own in rows.items()},
+        "type_tests": pairs.type_tests(first[0], first[1], **bounds) if first else [],
+        "gaps": [gap for own in rows.values() if (gap := stereotype_gap(own, **bounds)) is not None],
+        "forget": [row for run in systems.values() if (row := forget(run)) is not None],
+        "ledger": ledger(systems, prices),
+        "power": pairs.power(first[0], first[1]) if first else None,
+        "open": [open_scores(run.open, threshold=open_threshold, **bounds) for run in systems.values() if run.open],
+        "judging": dict(judging) if judging is not None else None,
+        "leak_probe": [dict(row) for row in leak_probe],
+        "leak_size": pairs.leak_size(systems, rows, **bounds),
+        "changes": dict(changes) if changes is not None else None,
+        "regressions": regressions(changes, regression) if changes is not None and regression is not None else None,
+        "remarks": [*remarks, *([ONE_PERSON] if len(source.by_person) < 2 else [])],
+        "certificate": certificate_funnel(source.questions, rejected),
+        "persons": {name: _persons(own.totals()) for name, own in rows.items()},
+        "provenance": dict(provenance or {}),
+        **shown(source, systems, texts, shown_questions),
     }
 
 
@@ -101,85 +135,57 @@ def totals_of(results: Results, system: str) -> Totals:
     return Totals(names, right, asked)
 
 
-def certificate_funnel(admitted: Sequence[Question], refused: Sequence[Question]) -> dict[str, Any]:
-    """How many questions were written, which were refused and why, and what the admitted ones give away."""
-    certificates = [question.certificate for question in admitted]
-    count = max(1, len(certificates))
+def certificate_funnel(admitted: Sequence[Question], rejected: Sequence[Rejection]) -> dict[str, Any]:
+    """How much was planned or written, what was rejected and why (a row can have several reasons), and what the admitted
+    questions give away.
+
+    Accuracies are over the questions that somebody certified, None where that is none of them: the released files come
+    with nothing measured but the guesses by length.
+    """
+    every = [question.certificate for question in admitted]
+    certified = [certificate for certificate in every if certificate.readers != RELEASED.readers]
     blind: dict[str, list[float]] = {}
-    for certificate in certificates:
+    for certificate in certified:
         for reader, accuracy in zip(certificate.readers, certificate.blind_by_reader, strict=True):
             blind.setdefault(reader, []).append(accuracy)
     return {
-        "candidates": len(admitted) + len(refused),
+        "candidates": len(admitted) + len(rejected),
         "admitted": len(admitted),
-        "refused": len(refused),
-        "reasons": dict(sorted(Counter(code for question in refused for code in _codes(question)).items())),
-        "blind_accuracy": max((sum(of_one) / len(of_one) for of_one in blind.values()), default=0.0),
-        "oracle_accuracy": sum(c.oracle_accuracy for c in certificates) / count,
-        "longest_guess": sum(c.longest_guess for c in certificates) / count,
-        "shortest_guess": sum(c.shortest_guess for c in certificates) / count,
-        "readers": sorted({reader for c in certificates for reader in c.readers}),
+        "refused": len(rejected),
+        "reasons": dict(sorted(Counter(code for row in rejected for code in _codes(row)).items())),
+        "blind_accuracy": max((sum(of_one) / len(of_one) for of_one in blind.values()), default=None),
+        "oracle_accuracy": _mean([certificate.oracle_accuracy for certificate in certified]),
+        "longest_guess": _mean([certificate.longest_guess for certificate in every]),
+        "shortest_guess": _mean([certificate.shortest_guess for certificate in every]),
+        "readers": sorted({reader for certificate in certified for reader in certificate.readers}),
     }
 
 
-def _codes(refused: Question) -> list[str]:
-    """Why a question was refused; an admitted one can only have gone to balance the lengths of its type's options."""
-    return [reason.partition(":")[0] for reason in refused.certificate.reasons] or ["length"]
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
 
 
-def _persons(answers: Sequence[Answer]) -> dict[str, list[int]]:
-    data = score.person_totals(answers)
+def _codes(row: Rejection) -> set[str]:
+    """The codes of a rejection's reasons, one a line; an explanation may have lines of its own."""
+    first, *more = row.reason.splitlines() or [row.reason]
+    return {code_of(first), *(code_of(line) for line in more if _REASON.match(line))}
+
+
+def _persons(data: Totals) -> dict[str, list[int]]:
     return {name: [int(s), int(c)] for name, s, c in zip(data.names, data.sums, data.counts, strict=True)}
 
 
-def _samples(benchmark: Benchmark, runs: Mapping[str, tuple[str, Role, Run]]) -> list[dict[str, Any]]:
-    """The first persons (by id) with the memories that each model wrote of them, beside what is true of them."""
-    asked_of = {question.person_id for question in benchmark.questions}
-    persons = sorted(person for person in benchmark.histories if person in asked_of)[:SAMPLE_PERSONS]
-    models = {name: run for name, (_, role, run) in runs.items() if role == "model" and run.steps}
-    return [
-        {
-            "person_id": person,
-            "tokens": benchmark.histories[person].tokens,
-            "truth": _truth(benchmark.histories[person], [q for q in benchmark.questions if q.person_id == person]),
-            "models": {name: _turns(run.steps, person) for name, run in models.items()},
-            "final": {name: last_memories(run.steps).get(person, "") for name, run in models.items()},
-            "questions": [_sample_question(q, models) for q in benchmark.questions if q.person_id == person],
-        }
-        for person in persons
-    ]
-
-
-def _turns(steps: Sequence[MemoryStep], person: str) -> list[dict[str, Any]]:
-    return [step.model_dump(mode="json") for step in steps if step.subject == person]
-
-
-def _truth(history: History, questions: Sequence[Question]) -> list[dict[str, Any]]:
-    """What the benchmark's questions say is true, and in which session the person gave it away."""
-    by_turn = {m.turn_id: s for s in history.sessions for m in s.messages}
-    rows = [
-        {
-            "topic": question.topic,
-            "preference": question.preference,
-            "pref_type": question.pref_type,
-            "who": question.who,
-            "before": question.prev_pref,
-            "evidence": [m.content for m in history.messages if m.turn_id in question.evidence],
-            "conversation": sorted({by_turn[turn].conversation_type for turn in question.evidence if turn in by_turn}),
-            "wording": question.wording,
-        }
-        for question in questions
-    ]
-    rows.sort(key=lambda row: (row["topic"], row["preference"], row["pref_type"]))
-    return [row for row, _ in itertools.groupby(rows)]
-
-
-def _sample_question(question: Question, models: Mapping[str, Run]) -> dict[str, Any]:
-    own = {name: [a for a in run.answers if a.question_id == question.question_id] for name, run in models.items()}
-    return {
-        "query": question.user_query,
-        "right": question.correct_answer,
-        "wrong": list(question.incorrect_answers),
-        "marks": {name: [a.correct for a in answers] for name, answers in own.items()},
-        "replies": {name: answers[0].output for name, answers in own.items()},
-    }
+def _refuse_gaps(source: Source, rows: Mapping[str, Rows]) -> None:
+    if not rows:
+        raise UserError(
+            "no system was evaluated", where=source.where, remedy="look at the remarks: why was each left out?"
+        )
+    asked = [(question.question_id, order, "end") for question in source.questions for order in range(source.orders)]
+    for name, own in rows.items():
+        if own.places() != asked:
+            raise UserError(
+                f"its {len(own.answers)} answers are not those to the {len(asked)} questions and option orders asked",
+                where=f"system {name}",
+                expected="one answer to each, in order",
+                remedy="score its replies to this benchmark (scoring.answers)",
+            )

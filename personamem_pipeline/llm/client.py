@@ -1,4 +1,4 @@
-"""The model endpoint: structured prompts in, validated records out, through the real `openai` client.
+"""The model endpoint: prompts in, validated records or plain replies out, through the real `openai` client.
 
 `Endpoint` is all that the rooms use. What is asked, and what becomes of the answer, belongs to them (personas,
 conversations, questions, evaluation); how it is asked is put together here from one file for each concern: `prompts`,
@@ -19,13 +19,13 @@ from personamem_pipeline.llm.cache import ResponseCache, server_name
 from personamem_pipeline.llm.connection import AUTHOR, Server
 from personamem_pipeline.llm.dialects import Dialect
 from personamem_pipeline.llm.limits import Gate, Window
-from personamem_pipeline.llm.prompts import Prompt, ReplyT
+from personamem_pipeline.llm.prompts import Chat, Prompt, RecordT, Request, Said
 from personamem_pipeline.llm.run import Learned, Run
 from personamem_pipeline.llm.sending import Sender, Stopped
 from personamem_pipeline.llm.usage import Budget, Prices, Usage
 from personamem_pipeline.settings import Structured
 
-__all__ = ["Endpoint", "Prompt", "Usage"]
+__all__ = ["Chat", "Endpoint", "Prompt", "Said", "Usage"]
 
 CONCURRENCY, CONCURRENCY_IN_PROCESS = 64, 16
 
@@ -77,7 +77,7 @@ class Endpoint:
             problem = "the Batch API needs the response cache: that is where a batch is remembered and read into"
             raise UserError(problem, where=f"{AUTHOR}_BATCH", remedy="switch the cache on, or the batch off")
 
-    async def ask(self, prompt: Prompt[ReplyT]) -> ReplyT:
+    async def ask(self, prompt: Request[RecordT]) -> RecordT:
         """The validated reply. `Refused(key, reason)`: none for this row; `UserError`: the endpoint is at fault."""
         async with self._run() as run:
             try:
@@ -86,21 +86,21 @@ class Endpoint:
                 raise self._stopped(stopped, 0, 1) from None
 
     def map(
-        self, prompts: Sequence[Prompt[ReplyT]], on_progress: Callable[[int, int], None] | None = None
-    ) -> list[ReplyT | Refused]:
+        self, prompts: Sequence[Request[RecordT]], on_progress: Callable[[int, int], None] | None = None
+    ) -> list[RecordT | Refused]:
         """Ask everything, as much at a time as the endpoint bears; replies in the order of `prompts`, a refusal in its
         place.
 
-        `on_progress(done, all)` is called after each reply. A `UserError` stops the rest; when a budget or quota is
-        used up, what is in flight is waited for first. Every answer so far is in the cache then, and the same call
-        goes on from there.
+        `on_progress(done, all)` is called after each reply. A `UserError` stops the rest, and so does what `on_progress`
+        raises; when a budget or quota is used up, what is in flight is waited for first. Every answer so far is in the
+        cache then, and the same call goes on from there.
         """
         return asyncio.run(self._map(prompts, on_progress)) if prompts else []
 
     async def _map(
-        self, prompts: Sequence[Prompt[ReplyT]], on_progress: Callable[[int, int], None] | None
-    ) -> list[ReplyT | Refused]:
-        replies: dict[int, ReplyT | Refused] = {}
+        self, prompts: Sequence[Request[RecordT]], on_progress: Callable[[int, int], None] | None
+    ) -> list[RecordT | Refused]:
+        replies: dict[int, RecordT | Refused] = {}
         waiting = iter(enumerate(prompts))  # shared by the workers: each takes the next one
         stops: list[Stopped] = []
         told = 0
@@ -132,8 +132,8 @@ class Endpoint:
                 async with asyncio.TaskGroup() as group:
                     for _ in range(min(self._window.maximum, len(prompts))):
                         group.create_task(work(run))
-            except* UserError as errors:
-                # Every worker meets the same dead endpoint; one message is enough.
+            except ExceptionGroup as errors:
+                # Every worker meets the same dead endpoint; one error is enough.
                 raise _first(errors) from None
         if stops:
             raise self._stopped(stops[0], len(replies), len(prompts))
@@ -174,6 +174,6 @@ class Endpoint:
             )
 
 
-def _first(errors: BaseExceptionGroup[UserError]) -> UserError:
+def _first(errors: ExceptionGroup) -> Exception:
     error = errors.exceptions[0]
-    return error if isinstance(error, UserError) else _first(error)
+    return _first(error) if isinstance(error, ExceptionGroup) else error

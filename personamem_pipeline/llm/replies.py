@@ -16,12 +16,11 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from personamem_pipeline.llm.prompts import ReplyT
-
+ReplyT = TypeVar("ReplyT", bound=BaseModel)
 _OBJECT = re.compile(r"\{\s*[\"}]")
 """Where a JSON object begins, unlike `{these}` in prose."""
 
@@ -75,9 +74,14 @@ def answer_of(body: bytes | dict[str, Any]) -> Answer:
     return answer
 
 
+def declined(answer: Answer) -> bool:
+    """Whether the model, or a filter before or after it, refused to answer."""
+    return bool(answer.refusal) or answer.finish_reason == "content_filter"
+
+
 def read(answer: Answer, response: type[ReplyT]) -> ReplyT:
     """The record in an answer. Raises `Unusable`."""
-    if answer.refusal or answer.finish_reason == "content_filter":
+    if declined(answer):
         raise Unusable("declined", answer.refusal or "the server's content filter cut the reply off")
     try:
         return response.model_validate_json(answer.content)

@@ -1,4 +1,4 @@
-"""One run of an endpoint: from a prompt to its record, through the cache, the server and a repair or two."""
+"""One run of an endpoint: from a request to its record, through the cache, the server and a repair or two."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from personamem_pipeline.errors import Refused
 from personamem_pipeline.llm.batch import Batches
 from personamem_pipeline.llm.cache import ResponseCache, request_digest
 from personamem_pipeline.llm.dialects import Dialect, request_body
-from personamem_pipeline.llm.prompts import Messages, Prompt, ReplyT, repair
-from personamem_pipeline.llm.replies import Answer, Unusable, read
+from personamem_pipeline.llm.prompts import Messages, RecordT, Request, repair
+from personamem_pipeline.llm.replies import Answer, Unusable
 from personamem_pipeline.llm.sending import Sender, Stopped
 from personamem_pipeline.llm.usage import Prices, Usage
 
@@ -47,14 +47,14 @@ class Run:
     fresh: set[bytes] = field(default_factory=set)
     """Answers that came into the cache through this run's batches: paid for now, so not counted as cached."""
 
-    async def reply(self, prompt: Prompt[ReplyT]) -> ReplyT:
+    async def reply(self, prompt: Request[RecordT]) -> RecordT:
         try:
             return await self._valid_reply(prompt)
         except Refused:
             self.sender.usage.refused += 1
             raise
 
-    async def batch(self, prompts: Sequence[Prompt[Any]], tell: Callable[[int], None], poll_seconds: float) -> None:
+    async def batch(self, prompts: Sequence[Request[Any]], tell: Callable[[int], None], poll_seconds: float) -> None:
         """Let batches answer what is not cached.
 
         The first that is in no batch yet is asked live: that settles the dialect, and shows a wrong key or model before
@@ -82,7 +82,7 @@ class Run:
             self._count(answer)
         self.sender.usage.retries += len(missing.keys() - self.fresh)
 
-    def _missing(self, prompts: Sequence[Prompt[Any]]) -> dict[bytes, tuple[Prompt[Any], bytes]]:
+    def _missing(self, prompts: Sequence[Request[Any]]) -> dict[bytes, tuple[Request[Any], bytes]]:
         """Request digest -> prompt and body, of what the cache cannot answer."""
         found = {}
         for prompt in prompts:
@@ -91,12 +91,12 @@ class Run:
                 found[request] = prompt, body
         return found
 
-    async def _valid_reply(self, prompt: Prompt[ReplyT]) -> ReplyT:
+    async def _valid_reply(self, prompt: Request[RecordT]) -> RecordT:
         messages, asked = prompt.messages, 0
         while True:
             answer, paid = await self._answer(prompt, messages)
             try:
-                return read(answer, prompt.response)
+                return prompt.read(answer)
             except Unusable as error:
                 code, told = error.args
             self.sender.usage.wasted += paid
@@ -105,7 +105,7 @@ class Run:
                 raise Refused(prompt.key, f"{code}: {told} ({asked} replies)", answer.content)
             messages = repair(messages, answer.content, told)
 
-    async def _answer(self, prompt: Prompt[Any], messages: Messages) -> tuple[Answer, bool]:
+    async def _answer(self, prompt: Request[Any], messages: Messages) -> tuple[Answer, bool]:
         """The answer to a conversation, and whether it was paid for now rather than found in the cache."""
         import openai
 
@@ -133,12 +133,12 @@ class Run:
                 answer = self.cache.put(digest, answer)
             return answer, True
 
-    def _look_up(self, prompt: Prompt[Any], messages: Messages) -> tuple[bytes, Answer | None, bytes]:
+    def _look_up(self, prompt: Request[Any], messages: Messages) -> tuple[bytes, Answer | None, bytes]:
         """Request digest, cached answer and body. Until the endpoint has shown which dialect it takes, the cache may
         know the answer in a weaker one, from a run that found out."""
         first = None
         known = self.learned.settled or not self.cache
-        for dialect in [self.learned.dialect] if known else self.learned.dialect.weaker():
+        for dialect in [self.learned.dialect] if known else self.learned.dialect.weaker(prompt):
             body = request_body(prompt, messages, self.sender.server.model, dialect, self.max_tokens)
             digest = request_digest(self.name, body) if self.cache else b""
             answer = self.cache.get(digest) if self.cache else None
@@ -155,11 +155,10 @@ class Run:
             return False
         server = self.sender.server
         told = server.clean(error.message[:200])
-        log.warning(
-            "%s does not take requests as they were; from now on %s with %s "
-            "(PERSONAMEM_LLM_STRUCTURED=%s saves finding out): %s",
-            server.shown, other.mode, other.length, other.mode, told,
-        )  # fmt: skip
+        way = f"{other.mode} with {other.length} (PERSONAMEM_LLM_STRUCTURED={other.mode} saves finding out)"
+        if other.temperature != self.learned.dialect.temperature:
+            way = "no temperature is sent, and the model samples at its own"
+        log.warning("%s does not take requests as they were; from now on %s: %s", server.shown, way, told)
         self.learned.dialect = other
         return True
 

@@ -13,11 +13,18 @@ from personamem_pipeline.presets.data import (
     ReleasedConfig,
     SeedsConfig,
 )
+from personamem_pipeline.presets.evaluation import (
+    EvaluationConfig,
+    JudgeConfig,
+    PricesConfig,
+    RegressionConfig,
+    RetrievalConfig,
+    SystemConfig,
+)
 from personamem_pipeline.presets.load import PRESETS, Preset, load_preset
 from personamem_pipeline.presets.section import Section
 from personamem_pipeline.presets.training import (
     BaseConfig,
-    EvaluationConfig,
     GrpoConfig,
     LoraConfig,
     MemoryConfig,
@@ -34,16 +41,21 @@ __all__ = [
     "EvaluationConfig",
     "GrpoConfig",
     "HistoriesConfig",
+    "JudgeConfig",
     "LoraConfig",
     "MemoryConfig",
     "ModelShape",
     "PersonasConfig",
     "Preset",
+    "PricesConfig",
     "QuestionsConfig",
+    "RegressionConfig",
     "ReleasedConfig",
+    "RetrievalConfig",
     "RewardsConfig",
     "Section",
     "SeedsConfig",
     "SftConfig",
+    "SystemConfig",
     "load_preset",
 ]

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.presets.data import DataConfig
+from personamem_pipeline.presets.evaluation import EvaluationConfig
 from personamem_pipeline.presets.section import Section
-from personamem_pipeline.presets.training import BaseConfig, EvaluationConfig, GrpoConfig, MemoryConfig, SftConfig
+from personamem_pipeline.presets.training import BaseConfig, GrpoConfig, MemoryConfig, SftConfig
 from personamem_pipeline.settings import PROJECT
 
 PRESETS = PROJECT / "presets"

@@ -1,4 +1,4 @@
-"""Sections that say how a model reads, and how it is trained and evaluated."""
+"""Sections that say how a model reads, and how it is trained."""
 
 from __future__ import annotations
 
@@ -166,15 +166,3 @@ class GrpoConfig(Section):
                 "rewards.open_ended is 0, so open_share must be 0: open questions would be asked for nothing"
             )
         return self
-
-
-class EvaluationConfig(Section):
-    """What the benchmark report measures."""
-
-    seed: int = 0
-    engine: Literal["transformers", "vllm"] = "transformers"
-    """What runs the checkpoints: transformers on any machine, or vLLM, for models and chats that need a GPU."""
-    option_orders: int = Field(2, ge=1, le=24, description="seeded option orders per question")
-    temperature: float = Field(0.0, ge=0, description="of writing and answering; 0 is greedy")
-    batch_size: int = Field(64, gt=0, description="replies that the engine works on at a time")
-    bootstrap: int = Field(2000, ge=200, description="resamples for clustered intervals and tests")

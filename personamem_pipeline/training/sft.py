@@ -175,6 +175,7 @@ def main(job: StageJob, progress: Progress) -> StageResult:
         model = with_adapters(model, config.lora, config.seed)
     log = MetricsLog(job, "sft")
     trainer = fit(model, tokenizer, rows, fit_config, scratch, progress, on_log=log)
+    passport["curves"] = log.curves(("loss",))
     version = save_checkpoint(job, trainer, tokenizer, config, passport)
     drop_steps(scratch)
     if not progress.is_main:

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -94,11 +95,39 @@ def test_a_report_with_answers_missing_is_refused(pipeline: Pipeline, monkeypatc
     assert pipeline.metadata("benchmark_report")["failed_checks"] == "all_answers"
 
 
-def test_a_report_of_one_system_is_refused(tmp_path: Path) -> None:
+def test_a_report_of_one_system_is_refused() -> None:
     systems = [{"name": "base", "n": 4}]
-    results = {"benchmark": {"questions": 2, "option_orders": 2}, "systems": systems}
-    (tmp_path / "results.json").write_text(json.dumps(results))
-    assert not all_answers(tmp_path).passed
+    assert not all_answers({"benchmark": {"questions": 2, "option_orders": 2}, "systems": systems}).passed
+
+
+def test_a_memory_that_changes_with_the_question_blocks(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERSONAMEM_TEST_STAGE", "benchmark_report=leak")
+    assert not pipeline.run(*TRAINED).success
+    assert pipeline.metadata("benchmark_report")["failed_checks"] == "causal_memories"
+
+
+def test_a_regression_is_told_and_the_report_stands(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    def regression() -> dg.AssetCheckEvaluation:
+        key = dg.AssetCheckKey(dg.AssetKey("benchmark_report"), "no_regression")
+        record = pipeline.instance.event_log_storage.get_latest_asset_check_execution_by_key([key])[key]
+        assert record.event is not None and record.event.asset_check_evaluation is not None
+        return record.event.asset_check_evaluation
+
+    assert pipeline.run(*TRAINED).success
+    first = str(pipeline.metadata("benchmark_report")["version"])
+    assert regression().passed and regression().metadata["compared"].value == "no earlier report on this benchmark"
+    other = pipeline.preset.grpo.model_copy(update={"steps": pipeline.preset.grpo.steps + 1})
+    trained_more = replace(pipeline, preset=pipeline.preset.model_copy(update={"grpo": other}))
+    monkeypatch.setenv("PERSONAMEM_TEST_STAGE", "benchmark_report=worse")
+    assert trained_more.run("grpo_checkpoint", "benchmark_report").success
+    found = regression()
+    assert not found.passed and found.severity == dg.AssetCheckSeverity.ERROR
+    assert found.metadata["compared"].value == f"with report {first[:12]}"
+    assert found.metadata["examples"].value == ["grpo fell by 9.0 points"]
+    assert found.metadata["flipped"].value[0]["question_id"] == "q1"
+    assert trained_more.stale() == [], "it is a finding about the model, and the report is good"
+    assert trained_more.run("benchmark_report").success
+    assert regression().metadata["compared"].value == f"with report {first[:12]}", "not with its own first making"
 
 
 def test_an_interrupt_lets_the_command_save(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:

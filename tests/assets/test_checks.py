@@ -149,5 +149,5 @@ def test_a_survey_holds_a_few_problems_and_counts_them_all() -> None:
 
 
 def test_a_stage_that_forgets_a_check_is_an_error() -> None:
-    with pytest.raises(Exception, match="promises the checks"):
+    with pytest.raises(Exception, match="has the checks"):
         results("personas", [Outcome("few_rejected", True)])

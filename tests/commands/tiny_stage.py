@@ -1,7 +1,7 @@
 """A stand-in for a GPU stage, run by the real LocalProcess: stores a tiny checkpoint or report in a second.
 
 `PERSONAMEM_TEST_STAGE` makes one stage misbehave: `<stage>=<how>`, with how one of refuse, crash, silent,
-wrong_passport, cut, nan, few_answers, wait.
+wrong_passport, cut, nan, few_answers, leak, worse, wait.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main(job: StageJob, progress: Progress) -> StageResult:
         directory = Path(scratch)
         if kind == "reports":
             asked = len(read_questions(store, "benchmark", job.inputs["benchmark"]))
-            write_report(directory, asked, short=how == "few_answers")
+            write_report(directory, asked, how, job.inputs.get("previous"))
         else:
             inputs = {**job.inputs, **({"training_dataset": "0" * 64} if how == "wrong_passport" else {})}
             passport = {"stage": job.stage, "inputs": inputs, "code_version": job.code_version}
@@ -58,12 +58,26 @@ def main(job: StageJob, progress: Progress) -> StageResult:
     return StageResult(kind=kind, version=manifest.version, metrics={"loss": loss}, notes={"how": "*tiny*"})
 
 
-def write_report(directory: Path, asked: int, *, short: bool) -> None:
+def write_report(directory: Path, asked: int, how: str, previous: str | None) -> None:
+    short = how == "few_answers"
     systems = [
         {"name": name, "accuracy": 0.25 + index / 10, "low": 0.2, "high": 0.6, "n": asked * 2 - short * index}
         for index, name in enumerate(("base", "sft", "grpo"))
     ]
-    results = {"benchmark": {"questions": asked, "option_orders": 2}, "systems": systems}
+    probe = {
+        "system": "grpo",
+        "causal": True,
+        "equal": how != "leak",
+        "steps": 9,
+        "first_difference": {"subject": "p1"},
+    }
+    lost = {"system": "grpo", "question_id": "q1", "order": 0, "before": True, "after": False}
+    changes = {"against": previous, "tests": [{"system": "grpo"}], "flipped": [lost], "flipped_counts": {"grpo": {}}}
+    results = {
+        "benchmark": {"questions": asked, "option_orders": 2}, "systems": systems, "leak_probe": [probe], "remarks": [],
+        "changes": changes if previous else None,
+        "regressions": ["grpo fell by 9.0 points"] if how == "worse" else [],
+    }  # fmt: skip
     (directory / "results.json").write_text(json.dumps(results))
     (directory / "report.html").write_text("<p>tiny</p>")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,23 +13,23 @@ import pyarrow.parquet as pq
 import pytest
 
 from personamem_pipeline.errors import IntegrityError, UserError
-from personamem_pipeline.evaluation import pool
-from personamem_pipeline.evaluation.__main__ import evaluate
+from personamem_pipeline.evaluation.__main__ import ANSWERS, evaluate
+from personamem_pipeline.evaluation.regression import regressions
 from personamem_pipeline.llm.simulator.app import MODELS, TASKS
 from personamem_pipeline.memory.generators.scripted import ScriptedGenerator
-from personamem_pipeline.stage import Interrupted, Progress, StageJob, StageResult
+from personamem_pipeline.presets import RegressionConfig, SystemConfig
+from personamem_pipeline.questions.gather import read_questions
+from personamem_pipeline.stage import Interrupted, Progress, StageJob
 from personamem_pipeline.store import Store
-from tests.evaluation.conftest import write_passport
+from tests.evaluation.conftest import another_seed, changed, report_of, results_of, without_probes, write_passport
 
 Load = Callable[[Path], ScriptedGenerator]
 
 
-def report_of(job: StageJob, result: StageResult) -> Path:
-    return Store(job.store).verified("reports", result.version)
-
-
-def elsewhere(job: StageJob, tmp_path: Path, name: str = "other") -> StageJob:
-    return job.model_copy(update={"scratch": str(tmp_path / name)})
+def forgotten(job: StageJob) -> StageJob:
+    """The same job where nothing was answered yet."""
+    shutil.rmtree(Path(job.store) / "scratch" / ANSWERS)
+    return job
 
 
 def refuse_to_generate(directory: Path) -> ScriptedGenerator:
@@ -50,7 +51,7 @@ class Page(HTMLParser):
             values[k] or "" for k in ("src", "href", "xlink:href") if not (values.get(k) or "#").startswith("#")
         ]
         self.ids += [values["id"] or ""] if "id" in values else []
-        if tag not in ("meta", "br", "link", "img"):
+        if tag not in ("meta", "br", "link", "img", "input", "hr", "wbr", "col"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -63,15 +64,16 @@ def test_report_shows_the_order_of_skill(job: StageJob, load_skilled: Load) -> N
     results = json.loads((directory / "results.json").read_text())
     accuracy = {system["name"]: system["accuracy"] for system in results["systems"]}
     assert accuracy["base"] < accuracy["sft"] < accuracy["grpo"]
-    assert accuracy["no_history"] == 0.0
+    assert accuracy["no_history"] == 0.25, "right only where nothing may be used"
     assert {s["n"] for s in results["systems"]} == {8 * 4 * 2}
     assert (results["tests"][0]["a"], results["tests"][0]["b"]) == ("grpo", "sft")
     assert result.metrics["accuracy_grpo"] == accuracy["grpo"]
     rows = pq.read_table(directory / "answers.parquet").to_pylist()
-    assert sum(row["correct"] for row in rows if row["system"] == "grpo") / 64 == accuracy["grpo"]
+    own = [row["correct"] for row in rows if row["system"] == "grpo" and row["moment"] == "end"]
+    assert sum(own) / 64 == accuracy["grpo"]
     assert set(results["curves"]) == {"sft loss", "grpo reward"}
     assert {row["name"] for row in results["provenance"]["lineage"]} == {*job.inputs, "training_dataset"}
-    assert len(list((directory / "plots").iterdir())) == 8
+    assert {path.suffix for path in (directory / "plots").iterdir()} == {".svg", ".png"}
 
 
 def test_page_stands_alone(job: StageJob, load_skilled: Load) -> None:
@@ -82,18 +84,17 @@ def test_page_stands_alone(job: StageJob, load_skilled: Load) -> None:
     assert page.open == []
     assert not re.findall(r"url\((?!#)|@import", text)
     assert len(page.ids) == len(set(page.ids))
-    assert text.count("<svg") == 4
+    assert text.count("<svg") > 4
 
 
-@pytest.mark.parametrize(
-    ("temperature", "said"), [(0.0, "greedy decoding."), (0.7, "sampled at temperature 0.7, seeded.")]
-)
+@pytest.mark.parametrize(("temperature", "said"), [(0.0, "greedy"), (0.7, "0.7")])
 def test_the_page_says_how_answers_were_decoded(
     temperature: float, said: str, job: StageJob, load_skilled: Load
 ) -> None:
-    evaluation = job.preset.evaluation.model_copy(update={"temperature": temperature})
-    job = job.model_copy(update={"preset": job.preset.model_copy(update={"evaluation": evaluation})})
-    assert said in (report_of(job, evaluate(job, Progress(), load_skilled)) / "report.html").read_text()
+    results = results_of(job, evaluate(changed(job, temperature=temperature), Progress(), load_skilled))
+    assert results["provenance"]["temperature"] == temperature
+    page = (report_of(job, evaluate(changed(job, temperature=temperature), Progress(), load_skilled))) / "report.html"
+    assert said in page.read_text()
 
 
 def test_what_a_model_writes_is_text_in_the_page(job: StageJob) -> None:
@@ -101,18 +102,17 @@ def test_what_a_model_writes_is_text_in_the_page(job: StageJob) -> None:
         return ScriptedGenerator(lambda prompt: "- x: <script>alert(1)</script>")
 
     text = (report_of(job, evaluate(job, Progress(), hostile)) / "report.html").read_text()
-    assert "<script" not in text
+    assert "<script>alert" not in text
     assert "&lt;script&gt;" in text
 
 
-def test_same_answers_same_digest(job: StageJob, load_skilled: Load, tmp_path: Path) -> None:
+def test_same_answers_same_digest(job: StageJob, load_skilled: Load) -> None:
     first = evaluate(job, Progress(), load_skilled)
-    second = evaluate(elsewhere(job, tmp_path), Progress(), load_skilled)
-    assert first.version == second.version
+    assert evaluate(forgotten(job), Progress(), load_skilled).version == first.version
 
 
-def test_a_stopped_run_goes_on_where_it_was(job: StageJob, load_skilled: Load, tmp_path: Path) -> None:
-    unbroken = evaluate(elsewhere(job, tmp_path), Progress(), load_skilled)
+def test_a_stopped_run_goes_on_where_it_was(job: StageJob, load_skilled: Load) -> None:
+    unbroken = evaluate(job, Progress(), load_skilled)
     progress, loaded = Progress(), []
 
     def stop_at_sft(directory: Path) -> ScriptedGenerator:
@@ -121,8 +121,8 @@ def test_a_stopped_run_goes_on_where_it_was(job: StageJob, load_skilled: Load, t
             progress.stop()
         return load_skilled(directory)
 
-    with pytest.raises(Interrupted, match="2 systems"):
-        evaluate(job, progress, stop_at_sft)
+    with pytest.raises(Interrupted, match="sft has answered about 0 of 8 people"):
+        evaluate(forgotten(job), progress, stop_at_sft)
     assert loaded == ["0.1", "0.5"]
     resumed: list[str] = []
 
@@ -130,18 +130,83 @@ def test_a_stopped_run_goes_on_where_it_was(job: StageJob, load_skilled: Load, t
         resumed.append((directory / "skill").read_text())
         return load_skilled(directory)
 
-    assert evaluate(job, Progress(), watched).version == unbroken.version
-    assert resumed == ["0.5", "0.9"]  # SFT only for its open answers, base not at all
-    assert evaluate(job, Progress(), refuse_to_generate).version == unbroken.version
+    assert evaluate(without_probes(job), Progress(), watched).kind == "reports"
+    assert resumed == ["0.5", "0.9"], "base is not loaded again"
+    assert evaluate(without_probes(job), Progress(), refuse_to_generate).kind == "reports"
+    assert evaluate(job, Progress(), load_skilled).version == unbroken.version
+
+
+def test_a_killed_run_repeats_one_batch(job: StageJob, load_skilled: Load) -> None:
+    unbroken = evaluate(job, Progress(), load_skilled)
+    (grpo,) = (Path(job.store) / "scratch" / ANSWERS).glob("grpo-*.jsonl")
+    whole = grpo.read_bytes()
+    grpo.write_bytes(whole[: len(whole) - 40])  # the last of three batches was being written
+    asked: list[ScriptedGenerator] = []
+
+    def watched(directory: Path) -> ScriptedGenerator:
+        asked.append(load_skilled(directory))
+        return asked[-1]
+
+    assert evaluate(without_probes(job), Progress(), watched).kind == "reports"
+    assert len(asked) == 1 and {re.search(r"Which \w+ today", p) is not None for p in asked[0].prompts} == {True, False}
+    assert grpo.read_bytes().replace(b"0.", b"").count(b"batch") == whole.count(b"batch")
+    assert evaluate(job, Progress(), load_skilled).version == unbroken.version
 
 
 def test_another_judge_judges_again(job: StageJob, load_skilled: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the same scratch directory: what was answered is kept, the old judge's verdicts are not taken for the new's."""
+    """What was answered is kept, the old judge's verdicts are not taken for the new's."""
     monkeypatch.setitem(MODELS, "simulator/other", TASKS)
-    for judge in ("simulator/1", "simulator/other"):
-        monkeypatch.setenv("PERSONAMEM_LLM_MODEL", judge)
-        directory = report_of(job, evaluate(job, Progress(), load_skilled))
-        assert json.loads((directory / "results.json").read_text())["judges"] == [judge]
+    evaluate(job, Progress(), load_skilled)
+    monkeypatch.setenv("PERSONAMEM_LLM_MODEL", "simulator/other")
+    results = results_of(job, evaluate(without_probes(job), Progress(), refuse_to_generate))
+    assert results["judging"]["judges"] == ["simulator/other/serves", "simulator/other/evidence"]
+
+
+def test_the_probe_tells_causal_memories_from_others(job: StageJob, load_skilled: Load) -> None:
+    probes = {row["system"]: row for row in results_of(job, evaluate(job, Progress(), load_skilled))["leak_probe"]}
+    assert {name: row["equal"] for name, row in probes.items()} == {
+        "base": True, "sft": True, "grpo": True, "query_aware": False,
+    }  # fmt: skip
+    assert {name for name, row in probes.items() if row["causal"]} == {"base", "sft", "grpo"}
+
+
+def test_a_report_says_what_changed_since_the_one_before(job: StageJob, load_skilled: Load, tmp_path: Path) -> None:
+    before = evaluate(another_seed(job, tmp_path, 1, 0.3), Progress(), load_skilled)
+    now = job.model_copy(update={"inputs": {**job.inputs, "previous": before.version}})
+    changes = results_of(job, evaluate(now, Progress(), load_skilled))["changes"]
+    tests = {test["system"]: test for test in changes["tests"]}
+    assert changes["against"] == before.version
+    assert tests["grpo"]["difference"] > 0.2 and tests["sft"]["difference"] == 0
+    assert changes["flipped_counts"]["grpo"]["gained"] > changes["flipped_counts"]["grpo"]["lost"]
+    worse = another_seed(job, tmp_path, 2, 0.2).model_copy()
+    worse = worse.model_copy(
+        update={"inputs": {**worse.inputs, "previous": evaluate(job, Progress(), load_skilled).version}}
+    )
+    told = regressions(results_of(job, evaluate(worse, Progress(), load_skilled))["changes"], RegressionConfig())
+    assert len(told) == 1 and told[0].startswith("grpo fell by")
+
+
+def test_a_report_on_other_option_orders_is_not_compared(job: StageJob, load_skilled: Load) -> None:
+    before = evaluate(changed(job, option_orders=3), Progress(), load_skilled)
+    now = job.model_copy(update={"inputs": {**job.inputs, "previous": before.version}})
+    results = results_of(job, evaluate(now, Progress(), load_skilled))
+    assert results["changes"] is None
+    assert results["remarks"][-1].startswith("not compared with the report before: ")
+
+
+def test_other_peoples_answers_are_scored_beside_ours(job: StageJob, load_skilled: Load, tmp_path: Path) -> None:
+    questions = read_questions(Store(job.store), "benchmark", job.inputs["benchmark"])
+    rows = [
+        {"question_id": q.question_id, "order": order, "hypothesis": q.correct_answer}
+        for q in questions
+        for order in (0, 1)
+    ]
+    path = tmp_path / "oracle.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    systems = {**job.preset.evaluation.systems, "theirs": SystemConfig(reading="predictions", path=str(path))}
+    results = results_of(job, evaluate(changed(job, systems=systems), Progress(), load_skilled))
+    theirs = next(row for row in results["systems"] if row["name"] == "theirs")
+    assert (theirs["accuracy"], theirs["role"], theirs["label"]) == (1.0, "external", "oracle")
 
 
 def test_a_changed_checkpoint_is_not_evaluated(job: StageJob, load_skilled: Load) -> None:
@@ -196,66 +261,3 @@ def test_the_preset_chooses_what_runs_the_checkpoints(
     job = job.model_copy(update={"preset": job.preset.model_copy(update={"evaluation": evaluation})})
     with pytest.raises(UserError, match=problem):
         evaluate(job, Progress())
-
-
-def another_seed(job: StageJob, tmp_path: Path, seed: int, skill: float, **section: object) -> StageJob:
-    """The same evaluation of a checkpoint trained with another seed; the evaluating job knows nothing of that seed."""
-    directory = tmp_path / f"seed-{seed}"
-    directory.mkdir()
-    (directory / "skill").write_text(str(skill))
-    write_passport(directory, "grpo_checkpoint", seed, **section)
-    store = Store(job.store)
-    parents = store.manifest("checkpoints", job.inputs["grpo_checkpoint"]).parents
-    grpo = store.put_directory("checkpoints", directory, parents=parents, producer={"seed": str(seed)}).version
-    changes = {"inputs": {**job.inputs, "grpo_checkpoint": grpo}, "scratch": f"{directory}-scratch"}
-    return job.model_copy(update=changes)
-
-
-def test_seeds_are_pooled_by_command_and_in_the_report(
-    job: StageJob, load_skilled: Load, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    jobs = [job, another_seed(job, tmp_path, 1, 0.8), another_seed(job, tmp_path, 2, 0.95)]
-    made = [evaluate(one, Progress(), load_skilled) for one in jobs]
-    paths = [result.paths["results"] for result in made]
-    assert pool.main([*paths, "--out", str(tmp_path / "pooled")]) == 0
-    summary = json.loads((tmp_path / "pooled" / "pool.json").read_text())
-    assert [run["seed"] for run in summary["runs"]] == [0, 1, 2]
-    assert summary["test"]["clusters"] == 8
-    assert summary["test"]["n"] == 3 * 64
-    assert summary["test"]["difference"] == pytest.approx(sum(run["difference"] for run in summary["runs"]) / 3)
-    assert "pooled" in capsys.readouterr().out
-    assert "<svg" in (tmp_path / "pooled" / "pool.html").read_text()
-
-    together = jobs[2].model_copy(
-        update={"inputs": {**jobs[2].inputs, "seeds": f"{made[0].version},{made[1].version}"}}
-    )
-    text = (report_of(job, evaluate(together, Progress(), load_skilled)) / "report.html").read_text()
-    assert "Several training seeds" in text
-
-
-def test_a_seed_cannot_count_twice(
-    job: StageJob, load_skilled: Load, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = evaluate(job, Progress(), load_skilled).paths["results"]
-    assert pool.main([path, path, "--out", str(tmp_path / "pooled")]) == 2
-    assert "given twice" in capsys.readouterr().err
-    assert not (tmp_path / "pooled").exists()
-
-
-@pytest.mark.parametrize(
-    ("seed", "section", "said"), [(0, {}, "given twice"), (1, {"steps": 9}, "the same training configuration")]
-)
-def test_only_trainings_that_differ_in_their_seed_are_pooled(
-    seed: int, section: dict[str, int], said: str, job: StageJob, load_skilled: Load, tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    other = another_seed(job, tmp_path, seed, 0.8, **section)
-    paths = [evaluate(one, Progress(), load_skilled).paths["results"] for one in (job, other)]
-    assert pool.main([*paths, "--out", str(tmp_path / "pooled")]) == 2
-    assert said in capsys.readouterr().err
-
-
-def test_pool_refuses_a_file_that_is_no_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "x.json").write_text('{"format": 1')
-    assert pool.main([str(tmp_path / "x.json"), "--out", str(tmp_path)]) == 2
-    assert "x.json" in capsys.readouterr().err

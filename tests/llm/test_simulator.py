@@ -116,44 +116,6 @@ def test_it_refuses_what_it_cannot_do() -> None:
         complete(body("session", {}) | {"messages": [{"role": "user", "content": "hello"}]})
 
 
-@pytest.mark.parametrize(
-    ("pref_type", "who", "answer", "score"),
-    [
-        ("neutral_preferences", "self", "You could try green tea.", 1.0),
-        ("neutral_preferences", "self", "You could try water.", 0.0),
-        ("neutral_preferences", "others", "You could try green tea.", 0.0),
-        ("ask_to_forget", "self", "You could try water.", 1.0),
-        ("ask_to_forget", "self", "", 0.0),
-        ("ask_to_forget", "self", "How about Green tea?", 0.0),
-    ],
-)
-def test_open_answers_are_judged(pref_type: str, who: str, answer: str, score: float) -> None:
-    given = {"answer": answer, "preference": "green tea", "pref_type": pref_type, "who": who}
-    assert reader.judgement(given, random.Random(0))["score"] == score
-
-
-@pytest.mark.parametrize(
-    ("answer", "stance"),
-    [
-        ("You could try Green tea.", "uses_preference"),
-        ("Green tea rather than sweet wine.", "uses_preference"),
-        ("You could try {other}.", "demographic_guess"),
-        ("You could try something warm.", "generic"),
-        ("", "generic"),
-    ],
-)
-def test_what_an_open_answer_rests_on_is_read(answer: str, stance: str) -> None:
-    other = next(
-        p.text for p in world().topic(world().preference("green tea").topic).preferences if p.text != "green tea"
-    )
-    given = {
-        "query": "", "answer": answer.format(other=other), "preference": "green tea", "pref_type": "neutral_preferences",
-        "who": "self",
-    }  # fmt: skip
-    reply = complete(body("stance", given))["choices"][0]["message"]["content"]
-    assert json.loads(reply)["stance"] == stance
-
-
 def test_the_textbook_is_worded_as_the_compact_prompts_are() -> None:
     """The simulator may not know the memory room, so the two are written apart and held together here."""
     for row in textbook.exercises(400, seed=0):

@@ -14,7 +14,7 @@ if find_spec("vllm") is None:
 from tests.tiny_vllm import CONTEXT, save_tiny  # isort: skip  # before vllm
 
 from personamem_pipeline.errors import UserError
-from personamem_pipeline.evaluation.__main__ import checkpoint_generator
+from personamem_pipeline.evaluation.models import Models, local_model
 from personamem_pipeline.memory.generators.decoded import Decoded
 from personamem_pipeline.memory.generators.load import load_generator
 from personamem_pipeline.memory.generators.transformers import TransformersGenerator
@@ -22,7 +22,6 @@ from personamem_pipeline.memory.generators.vllm import VllmGenerator
 from personamem_pipeline.memory.prompts import write_prompt
 from personamem_pipeline.presets import MemoryConfig, load_preset
 from personamem_pipeline.records import Message
-from personamem_pipeline.stage import StageJob
 
 pytestmark = pytest.mark.vllm
 PROMPTS = ["green tea", "I left my bamboo whisk.", "You could try green tea. none", "user: bamboo (a) tea b c d"]
@@ -142,15 +141,12 @@ def test_one_checkpoint_after_the_other_as_the_preset_says(directory: Path) -> N
 
     The last test here: in one process, engines share state that ends with any of them, the module's `engine` too.
     """
-    preset = load_preset("published")
-    evaluation = preset.evaluation.model_copy(update={"batch_size": 2})
-    job = StageJob(
-        stage="benchmark_report", store="", inputs={}, code_version="test",
-        preset=preset.model_copy(update={"evaluation": evaluation}),
-    )  # fmt: skip
-    load = checkpoint_generator(job)
+    config = load_preset("published").evaluation.model_copy(update={"batch_size": 2})
+    models = Models({name: local_model(name, name, directory, config) for name in ("sft", "grpo")}, config)
     first, second = (
-        decoded.generator for decoded in (load(directory), load(directory)) if isinstance(decoded, Decoded)
+        decoded.generator
+        for decoded in (models.generator("sft"), models.generator("grpo"))
+        if isinstance(decoded, Decoded)
     )
     assert isinstance(first, VllmGenerator) and isinstance(second, VllmGenerator)
     assert not first.llm.llm_engine.engine_core._finalizer.alive
@@ -159,4 +155,4 @@ def test_one_checkpoint_after_the_other_as_the_preset_says(directory: Path) -> N
     assert [reply.text for reply in second.generate(PROMPTS, max_tokens=12)] == [
         reply.text for reply in TransformersGenerator(directory).generate(PROMPTS, max_tokens=12)
     ]
-    second.close()
+    models.close()

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from personamem_pipeline.errors import UserError
-from personamem_pipeline.evaluation.curves import read_metrics, select
 from personamem_pipeline.presets import load_preset
 from personamem_pipeline.stage import StageJob
 from personamem_pipeline.training.metrics import METRICS, MetricsLog
@@ -41,7 +40,7 @@ def test_evaluation_reads_what_is_logged(tmp_path: Path) -> None:
         {"stage": "grpo", "step": 1, "reward": 0.25},
         {"stage": "grpo", "step": 2, "reward": 0.5},
     ]
-    assert select(read_metrics(tmp_path / METRICS)) == {"grpo reward": [(1, 0.25), (2, 0.5)]}
+    assert own.curves(("reward",)) == {"reward": [(1, 0.25), (2, 0.5)]}
     assert own.last("reward") == 0.5
     with pytest.raises(UserError, match="loss was never logged"):
         own.last("loss")

@@ -2,7 +2,8 @@
 
 It reads the same structured prompts that a real model gets: the name of the JSON schema says which task, the brief is
 the JSON object after the line `Brief:` in the user message, and the request's `seed` makes the answer repeatable. Asked
-without a schema, it finds the task's name in the system message, where the client puts the schema then.
+without a schema, it finds the task's name in the system message, where the client puts the schema then. Without any task
+it answers the memory agent's plain prompts (`chat.py`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from personamem_pipeline.llm.simulator import batches, guesser, persons, questions, reader, review, sessions, teacher
+from personamem_pipeline.llm.simulator import (
+    batches,
+    chat,
+    guesser,
+    judging,
+    persons,
+    questions,
+    reader,
+    review,
+    sessions,
+    teacher,
+)
 from personamem_pipeline.seeds import digest, stable_int
 
 MODEL = "simulator/1"
@@ -30,8 +42,7 @@ TASKS: dict[str, Task] = {
     "question": questions.question,
     "choice": reader.choice,
     "state": reader.state,
-    "judgement": reader.judgement,
-    "stance": reader.stance,
+    **judging.TASKS,
     **teacher.TASKS,
 }
 
@@ -51,24 +62,31 @@ def complete(body: Mapping[str, Any]) -> dict[str, Any]:
     if model not in MODELS:
         raise UnknownModel(f"the model {model!r} does not exist; the simulator serves {' and '.join(MODELS)}")
     tasks, name = MODELS[model], _task_name(body)
+    prompt = str(body["messages"][-1]["content"])
+    identity = digest(prompt.encode())
+    rng = random.Random(stable_int("simulator", body.get("seed", 0), identity))
+    said = chat.reply(prompt, rng) if name is None and model == MODEL else None
+    if said is not None:
+        cap = body.get("max_tokens") or body.get("max_completion_tokens") or len(said)
+        return _completion(body, identity, *chat.cut(said, cap))
     if name is None or name not in tasks:
         raise ValueError(f"{model} answers the tasks {sorted(tasks)}, named by their JSON schema, and not {name!r}")
-    prompt = str(body["messages"][-1]["content"])
     _, mark, brief = prompt.rpartition("Brief:\n")
     if not mark:
         raise ValueError("the last message has no line 'Brief:' followed by a JSON object")
-    identity = digest(prompt.encode())
-    rng = random.Random(stable_int("simulator", body.get("seed", 0), identity))
-    answer = json.dumps(tasks[name](json.loads(brief), rng))
+    return _completion(body, identity, json.dumps(tasks[name](json.loads(brief), rng)), "stop")
+
+
+def _completion(body: Mapping[str, Any], identity: str, answer: str, finish: str) -> dict[str, Any]:
     prompt_tokens = sum(len(str(message["content"]).split()) for message in body["messages"])
     usage = {"prompt_tokens": prompt_tokens, "completion_tokens": len(answer.split())}
     return {
         "id": f"sim-{identity[:16]}",
         "object": "chat.completion",
         "created": 0,
-        "model": model,
+        "model": body["model"],
         "choices": [
-            {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": answer}},
+            {"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": answer}},
         ],
         "usage": {**usage, "total_tokens": sum(usage.values())},
     }

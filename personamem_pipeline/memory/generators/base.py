@@ -19,10 +19,27 @@ class Generation:
     """The model ended by itself; False means that the budget cut it off."""
     logprobs: tuple[float, ...] | None = None
     """Log-probability of each of `token_ids` as the engine sampled it; None where the engine is the trained model."""
+    counted: tuple[int, int] | None = None
+    """Tokens of prompt and reply as a server counted them, which does not show its ids; None: the ids are counted."""
+    refused: bool = False
+    """The server gave no reply: a content filter, or a request that it does not take."""
+
+    @property
+    def input_tokens(self) -> int:
+        return self.counted[0] if self.counted else len(self.prompt_ids)
+
+    @property
+    def output_tokens(self) -> int:
+        return self.counted[1] if self.counted else len(self.token_ids)
 
 
 class Generator(Protocol):
     """Anything that answers single-turn prompts in batches."""
+
+    @property
+    def context(self) -> int | None:
+        """Most tokens of prompt and reply together; None: not known here, the server says so itself."""
+        ...
 
     def count(self, text: str) -> int:
         """Length of a text in the model's tokens."""

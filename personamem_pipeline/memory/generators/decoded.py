@@ -17,6 +17,10 @@ class Decoded:
     temperature: float
     seed: int
 
+    @property
+    def context(self) -> int | None:
+        return self.generator.context
+
     def count(self, text: str) -> int:
         return self.generator.count(text)
 

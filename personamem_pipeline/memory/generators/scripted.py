@@ -10,8 +10,9 @@ from personamem_pipeline.memory.generators.base import Generation
 class ScriptedGenerator:
     """Replies with `reply(prompt)`; a reply over `max_tokens` words is cut and unfinished, as a model's would be."""
 
-    def __init__(self, reply: Callable[[str], str]) -> None:
+    def __init__(self, reply: Callable[[str], str], context: int | None = None) -> None:
         self.reply = reply
+        self.context = context
         self.prompts: list[str] = []
 
     def count(self, text: str) -> int:

@@ -95,6 +95,7 @@ class TransformersGenerator:
         self.model, tokenizer = load_model(directory)
         self.renderer = Renderer(tokenizer, where=str(directory))
         self.batch_size = batch_size
+        self.context: int | None = getattr(self.model.config, "max_position_embeddings", None)
 
     def count(self, text: str) -> int:
         return self.renderer.count(text)

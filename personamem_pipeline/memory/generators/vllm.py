@@ -133,6 +133,7 @@ class VllmGenerator:
                 **options,
             },
         )
+        self.context = int(self.llm.llm_engine.model_config.max_model_len)
         self.prompt_tokens = self.cached_tokens = 0
 
     def close(self) -> None:

@@ -100,7 +100,8 @@ def main(job: StageJob, progress: Progress) -> StageResult:
         if isinstance(stopped, UserError):
             raise
         raise Interrupted(f"saved step {trainer.state.global_step} of {config.steps} in {scratch}") from None
-    checkpoint = save_checkpoint(job, trainer, tokenizer, config, {"judge": judge.name, "steps": config.steps})
+    passport = {"judge": judge.name, "steps": config.steps, "curves": log.curves(("reward",))}
+    checkpoint = save_checkpoint(job, trainer, tokenizer, config, passport)
     drop_steps(scratch)
     if not progress.is_main:
         return StageResult(kind=KIND, version=checkpoint)

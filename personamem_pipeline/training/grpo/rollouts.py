@@ -34,7 +34,9 @@ class Rollout:
 
 
 class PolicyGenerator:
-    """The policy in training as a `Generator`."""
+    """The policy in training as a `Generator`. `limits.check_budgets` has made sure that every prompt fits."""
+
+    context = None
 
     def __init__(self, renderer: Renderer, sample: Sample) -> None:
         self.renderer, self.sample = renderer, sample

@@ -1,0 +1,108 @@
+"""Every system of a preset asked the whole benchmark: the part of an evaluation that calls models.
+
+What it leaves are journals, one per system; asking again what they hold calls nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from personamem_pipeline.evaluation.journal import Journal
+from personamem_pipeline.evaluation.leak import probe
+from personamem_pipeline.evaluation.records import MemoryStep
+from personamem_pipeline.evaluation.runner import Runner
+from personamem_pipeline.evaluation.source import Batch, Source
+from personamem_pipeline.evaluation.systems import build
+from personamem_pipeline.evaluation.systems.base import System
+from personamem_pipeline.evaluation.systems.build import Needs
+from personamem_pipeline.evaluation.systems.guessers import guessers
+from personamem_pipeline.presets import SystemConfig
+from personamem_pipeline.stage import Progress
+
+WRITING = ("memory", "query_aware")
+"""Readings whose memories the leak probe compares; `query_aware` shows that it can fail."""
+
+
+@dataclass(frozen=True)
+class Asking:
+    """One benchmark, the systems that can be run on it, and where their replies are kept."""
+
+    benchmark: str
+    """What the benchmark is known by: its version, or the digest of its file."""
+    needs: Needs
+    systems: Mapping[str, SystemConfig]
+    directory: Path
+    journals: dict[str, Journal] = field(default_factory=dict)
+
+    def everybody(self, runner: Runner) -> None:
+        """Ask every system what it has not answered yet. Systems of one model follow each other: loading is slow."""
+        models = list(dict.fromkeys(system.model for system in self.systems.values()))
+        for name, system in sorted(self.systems.items(), key=lambda item: models.index(item[1].model)):
+            runner.run(name, self.journal(name), partial(self.make, name, system))
+        for guesser in guessers(self.source.questions):
+            key = {"generation": build.GENERATION, "benchmark": self.benchmark, **self._asked}
+            self.journals[guesser.name] = Journal.of(self.directory, guesser.name, key)
+            runner.run(guesser.name, self.journals[guesser.name], partial(_itself, guesser))
+
+    def journal(self, name: str) -> Journal:
+        """Where a system's replies are kept."""
+        if name not in self.journals:
+            system = self.systems[name]
+            own = self._writer(system)
+            memories = self.journal(own).path.stem if own and system.reading == "swapped_history" else None
+            key = build.key(system, self.needs, self.benchmark, memories)
+            self.journals[name] = Journal.of(self.directory, name, key)
+        return self.journals[name]
+
+    def make(self, name: str, system: SystemConfig) -> System:
+        """A system, its model loaded."""
+        return build.make(name, system, self.needs, self._memories(system))
+
+    def probes(self, progress: Progress) -> list[dict[str, Any]]:
+        """The leak probe of every system that writes, on a few people of the benchmark."""
+        people = self.needs.evaluation.leak_people
+        if people < 2 or len(self.source.by_person) < 2:
+            return []
+        first = next(self.source.batches())
+        few = Batch(first.index, first.people[:people], orders=1, seed=first.seed)
+        found = []
+        for name, system in self.systems.items():
+            if system.reading in WRITING and self.needs.memory.protocol == "memory":
+                found.append({**probe(partial(self.make, name, system), few), "causal": system.reading == "memory"})
+                progress.say("%-18s leak probe: %s", name, _told(found[-1]))
+        return found
+
+    @property
+    def source(self) -> Source:
+        return self.needs.source
+
+    @property
+    def _asked(self) -> dict[str, object]:
+        return {"orders": self.source.orders, "seed": self.source.seed, "batch": self.source.people_per_batch}
+
+    def _writer(self, system: SystemConfig) -> str | None:
+        return self.needs.evaluation.memory_of(system.model)
+
+    def _memories(self, system: SystemConfig) -> Callable[[Batch], tuple[MemoryStep, ...]]:
+        def of(batch: Batch) -> tuple[MemoryStep, ...]:
+            writer = self._writer(system)
+            assert writer is not None, "checked by the preset"
+            return self.journal(writer).outputs(batch.index).steps
+
+        return of
+
+
+def _told(probed: Mapping[str, Any]) -> str:
+    if probed["equal"]:
+        return f"{probed['steps']} memories are the same whatever is asked"
+    if probed["first_difference"]["variant"] == "unchanged":
+        return "nothing can be told: it does not write the same twice"
+    return "its memories depend on the question"
+
+
+def _itself(system: System) -> System:
+    return system

@@ -1,0 +1,176 @@
+"""From journals to a report: read the replies, have the open ones judged, compute the figures, write the files.
+
+Nothing here calls a model but the judges, whose verdicts the endpoint's cache keeps: a report with another parser, judge or
+slice is made in seconds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from personamem_pipeline.errors import UserError
+from personamem_pipeline.evaluation import results
+from personamem_pipeline.evaluation.asking import Asking
+from personamem_pipeline.evaluation.judging.anchors import read_anchors
+from personamem_pipeline.evaluation.judging.audit import audit
+from personamem_pipeline.evaluation.judging.briefs import evidence_turns
+from personamem_pipeline.evaluation.judging.panel import Panel
+from personamem_pipeline.evaluation.records import Answer, MemoryStep, OpenAnswer
+from personamem_pipeline.evaluation.report.files import write_report
+from personamem_pipeline.evaluation.scoring.answers import AnswerKey, answer_key, answers, open_answers
+from personamem_pipeline.evaluation.scoring.changes import changes
+from personamem_pipeline.evaluation.scoring.runs import SystemRun
+from personamem_pipeline.evaluation.systems import build
+from personamem_pipeline.evaluation.systems.guessers import guessers
+from personamem_pipeline.presets import EvaluationConfig
+from personamem_pipeline.records import Rejection
+from personamem_pipeline.settings import PROJECT
+from personamem_pipeline.stage import Progress
+
+TELL_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Before:
+    """The report before, to compare with."""
+
+    directory: Path
+    version: str
+
+
+def read_runs(asking: Asking) -> dict[str, SystemRun]:
+    """Every system's labelled answers, in the order of the preset, guessers last; open answers not judged yet."""
+    key = answer_key(asking.source)
+    found = {name: _run(asking, key, name) for name in asking.systems}
+    for guesser in guessers(asking.source.questions):
+        replies = [reply for outputs in asking.journals[guesser.name] for reply in outputs.replies]
+        rows = answers(guesser.name, key, replies)
+        found[guesser.name] = SystemRun(guesser.name, guesser.label, guesser.role, guesser.name, "", rows)
+    return found
+
+
+def _run(asking: Asking, key: AnswerKey, name: str) -> SystemRun:
+    system = asking.systems[name]
+    outputs = list(asking.journal(name))
+    replies = [reply for batch in outputs for reply in batch.replies]
+    steps = [step for batch in outputs for step in batch.steps]
+    named = build.named(name, system, asking.needs.models)
+    return SystemRun(
+        name=name,
+        label=named.label,
+        role=named.role,
+        reading=system.reading,
+        model=system.model if system.reading != "predictions" else "",
+        answers=answers(name, key, replies),
+        open=open_answers(name, key, replies, quotes_first=system.reading != "predictions"),
+        steps=steps,
+        memory_cap=build.memory_config(system, asking.needs.memory).memory_tokens if steps else None,
+    )
+
+
+def judged(
+    runs: Mapping[str, SystemRun], asking: Asking, panel: Panel, progress: Progress
+) -> tuple[dict[str, SystemRun], dict[str, Any] | None]:
+    """The same runs with the panel's verdicts on their open answers, and how far the panel can be relied on."""
+    config = asking.needs.evaluation
+    opened = [answer for run in runs.values() for answer in run.open]
+    if not opened:
+        return dict(runs), None
+    questions, evidence = asking.source.questions, evidence_turns(asking.source.people())
+    rows = panel.judge(opened, questions, evidence, _tell(progress))
+    by_system: dict[str, list[OpenAnswer]] = {}
+    for row in rows:
+        by_system.setdefault(row.system, []).append(row)
+    anchors = read_anchors(PROJECT / config.anchors) if config.anchors else None
+    found = audit(
+        panel, rows, questions, evidence, count=config.audit, threshold=config.open_threshold, anchors=anchors
+    )
+    scored = {
+        name: SystemRun(**{**vars(run), "open": by_system[name]}) if run.open else run for name, run in runs.items()
+    }
+    return scored, found
+
+
+def figures(
+    asking: Asking,
+    runs: Mapping[str, SystemRun],
+    *,
+    judging: Mapping[str, Any] | None,
+    probes: Sequence[Mapping[str, Any]],
+    before: Before | None,
+    remarks: Sequence[str],
+    provenance: Mapping[str, Any],
+    rejected: Sequence[Rejection],
+) -> results.Results:
+    """All figures of the report."""
+    config: EvaluationConfig = asking.needs.evaluation
+    changed, remark = _changed(asking, runs, before)
+    return results.build(
+        asking.source,
+        runs,
+        resamples=config.bootstrap,
+        open_threshold=config.open_threshold,
+        shown_questions=config.shown_questions,
+        prices=config.prices,
+        judging=judging,
+        leak_probe=probes,
+        changes=changed,
+        regression=config.regression,
+        remarks=[*remarks, *([remark] if remark else [])],
+        provenance=provenance,
+        rejected=rejected,
+    )
+
+
+def _changed(asking: Asking, runs: Mapping[str, SystemRun], before: Before | None) -> tuple[dict[str, Any] | None, str]:
+    """What changed since the report before; or, where the two cannot be compared, a remark that says why."""
+    if before is None:
+        return None, ""
+    source = asking.source
+    try:
+        found = changes(
+            runs, before.directory, benchmark=asking.benchmark, orders=source.orders, seed=source.seed,
+            resamples=asking.needs.evaluation.bootstrap, against=before.version,
+        )  # fmt: skip
+    except UserError as error:
+        return None, f"not compared with the report before: {error.problem}"
+    return found, ""
+
+
+def write(
+    directory: Path,
+    found: Mapping[str, Any],
+    runs: Mapping[str, SystemRun],
+    *,
+    curves: Mapping[str, Any],
+    pooled: Mapping[str, Any] | None,
+) -> None:
+    """The report's files: page, figures, and all rows as Parquet."""
+    write_report(
+        directory,
+        found,
+        curves=curves,
+        rows={
+            "answers": (Answer, chain.from_iterable(run.answers for run in runs.values())),
+            "open_answers": (OpenAnswer, chain.from_iterable(run.open for run in runs.values())),
+            "memories": (MemoryStep, chain.from_iterable(run.steps for run in runs.values() if run.role == "model")),
+        },
+        pooled=pooled,
+    )
+
+
+def _tell(progress: Progress) -> Any:
+    last = time.monotonic()
+
+    def tell(judge: str, done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last > TELL_SECONDS:
+            last = time.monotonic()
+            progress.say("%s has judged %d of %d answers", judge, done, total)
+
+    return tell

@@ -1,0 +1,126 @@
+"""Evaluating one model on one benchmark without the asset graph: what `personamem evaluate` runs.
+
+The systems, the journal, the scoring and the report are the stage's; only where the model and the questions come from
+differs. Nothing is put into the store but the replies that were kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from personamem_pipeline.evaluation import assemble
+from personamem_pipeline.evaluation.asking import Asking
+from personamem_pipeline.evaluation.judging.panel import Panel
+from personamem_pipeline.evaluation.models import ENDPOINT, Model, Models, endpoint_model, local_model
+from personamem_pipeline.evaluation.runner import Runner, Spent
+from personamem_pipeline.evaluation.source import Source
+from personamem_pipeline.evaluation.systems.build import Needs, selected
+from personamem_pipeline.memory.generators.find import PUBLISHED, find_model
+from personamem_pipeline.presets import EvaluationConfig, MemoryConfig, SystemConfig
+from personamem_pipeline.presets.evaluation import Reading
+from personamem_pipeline.records import Rejection
+from personamem_pipeline.seeds import canonical_json
+from personamem_pipeline.settings import Settings
+from personamem_pipeline.stage import Progress
+from personamem_pipeline.store import Store, sha256_file
+
+MODEL = "model"
+"""What the one model is called in the systems."""
+
+
+@dataclass(frozen=True)
+class Direct:
+    """What to evaluate, and how."""
+
+    model: str
+    """demo, latest, smollm2, a directory, or `endpoint`."""
+    readings: Sequence[Reading]
+    open: bool
+    config: EvaluationConfig
+    memory: Mapping[str, Any]
+    """Fields of the memory protocol that replace the model's own."""
+
+
+def evaluate_directly(
+    direct: Direct, source: Source, rejected: Sequence[Rejection], settings: Settings, progress: Progress, out: Path
+) -> dict[str, Any]:
+    """Ask, judge, score; write the report into `out` and return its figures."""
+    model, memory = _model(direct, settings, progress)
+    # A model has one memory of its own; the other readings need no second one of it.
+    systems = {
+        reading: SystemConfig(reading=reading, model=MODEL, open=direct.open and reading == direct.readings[0])
+        for reading in dict.fromkeys(direct.readings)
+    }
+    config = direct.config.model_copy(update={"systems": systems, "regression": _nothing_watched(direct.config)})
+    config = EvaluationConfig.model_validate(config.model_dump())
+    chosen, remarks = selected(config, memory, source)
+    if rejected:
+        remarks.append(f"{len(rejected)} rows of the table cannot be asked; the first: {rejected[0].reason}")
+    for remark in remarks:
+        progress.say("%s", remark)
+    store = Store(settings.store)
+    models = Models({MODEL: model}, config)
+    needs = Needs(models, config, memory, source, store.root / "scratch")
+    benchmark = content_digest(source)
+    asking = Asking(benchmark, needs, chosen, store.root / "scratch" / "answers")
+    spent = Spent(config.prices, config.budget_tokens)
+    asking.everybody(Runner(source, progress, spent))
+    probes = asking.probes(progress)
+    models.close()
+    panel = Panel.configured(config.judges, config.seed)
+    runs, judging = assemble.judged(assemble.read_runs(asking), asking, panel, progress)
+    found = assemble.figures(
+        asking, runs, judging=judging, probes=probes, before=None, remarks=remarks,
+        provenance=_provenance(direct, model, memory, config, benchmark, panel), rejected=(),
+    )  # fmt: skip
+    assemble.write(out, found, runs, curves={}, pooled=None)
+    progress.say("this run asked for %s", spent)
+    return found
+
+
+def first_people(source: Source, count: int) -> Source:
+    """The same benchmark with its first `count` people only."""
+    kept = set(islice(source.by_person, count))
+    return replace(source, questions=[question for question in source.questions if question.person_id in kept])
+
+
+def content_digest(source: Source) -> str:
+    """SHA-256 over every question and the histories they are about: what a benchmark outside the store is known by."""
+    sha = hashlib.sha256()
+    for person in source.people():
+        sha.update(canonical_json(person.history.model_dump(mode="json")).encode())
+        for question in person.questions:
+            sha.update(canonical_json(question.model_dump(mode="json")).encode())
+    return sha.hexdigest()
+
+
+def _model(direct: Direct, settings: Settings, progress: Progress) -> tuple[Model, MemoryConfig]:
+    if direct.model == ENDPOINT:
+        return endpoint_model(lambda: progress.stop_requested), PUBLISHED.model_copy(update=dict(direct.memory))
+    found = find_model(direct.model, settings)
+    weights = [[path.name, sha256_file(path)] for path in sorted(found.directory.glob("*.safetensors"))]
+    model = local_model(direct.model, canonical_json(weights), found.directory, direct.config)
+    return model, found.memory.model_copy(update=dict(direct.memory))
+
+
+def _nothing_watched(config: EvaluationConfig) -> Any:
+    return config.regression.model_copy(update={"systems": ()})
+
+
+def _provenance(
+    direct: Direct, model: Model, memory: MemoryConfig, config: EvaluationConfig, benchmark: str, panel: Panel
+) -> dict[str, Any]:
+    return {
+        "model": direct.model,
+        "identity": model.identity,
+        "versions": {"benchmark": benchmark},
+        "memory": memory.model_dump(mode="json"),
+        "engine": config.engine,
+        "temperature": config.temperature,
+        "judges": list(panel.names),
+    }

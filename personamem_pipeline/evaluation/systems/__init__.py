@@ -1,0 +1,1 @@
+"""Systems under test: one file per way of coming to know a person."""

@@ -1,0 +1,200 @@
+"""From the preset's list to systems: what each is called, what it needs, and what decides its replies.
+
+`selected` says which of the listed systems cannot be run here, and why; a report tells it. `key` is what a system's journal
+is found by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from personamem_pipeline.evaluation.models import ENDPOINT, Models
+from personamem_pipeline.evaluation.records import Role
+from personamem_pipeline.evaluation.source import Source
+from personamem_pipeline.evaluation.systems import query_aware
+from personamem_pipeline.evaluation.systems.base import Named, System
+from personamem_pipeline.evaluation.systems.context import FullContext, NoHistory, PersonaOnly
+from personamem_pipeline.evaluation.systems.embedders import EmbeddingRanker, embedding_ranker
+from personamem_pipeline.evaluation.systems.embedding_endpoint import EmbeddingEndpoint
+from personamem_pipeline.evaluation.systems.memory import Memories, MemorySystem, Oracle, SwappedHistory
+from personamem_pipeline.evaluation.systems.retrieval import Retrieval, bm25_ranker
+from personamem_pipeline.memory.prompts import prompt_texts
+from personamem_pipeline.presets import EvaluationConfig, MemoryConfig, SystemConfig
+from personamem_pipeline.settings import PROJECT, load_settings
+from personamem_pipeline.store import sha256_file
+
+GENERATION = "replies/1"
+"""Bumped by hand when the code changes what is asked or how a reply is drawn; parsing and scoring are no part of it."""
+TRAINED = ("sft", "grpo")
+CONTROLS = ("oracle", "swapped_history", "no_history", "persona_only", "query_aware")
+LABELS = {
+    "oracle": "only the evidence turns (oracle)",
+    "swapped_history": "another person's memory",
+    "no_history": "no history",
+    "persona_only": "the public profile only",
+    "full_context": "whole chat in the prompt",
+    "bm25": "BM25 retrieval",
+    "embedding": "embedding retrieval",
+    "query_aware": "memory written knowing the question",
+    "mem0": "mem0",
+}
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What systems are made from."""
+
+    models: Models
+    evaluation: EvaluationConfig
+    memory: MemoryConfig
+    source: Source
+    cache: Path
+    """Where embeddings are kept."""
+
+
+def selected(
+    config: EvaluationConfig, memory: MemoryConfig, source: Source
+) -> tuple[dict[str, SystemConfig], list[str]]:
+    """The systems that can be run on this benchmark, and a remark for each that cannot."""
+    chosen: dict[str, SystemConfig] = {}
+    remarks = []
+    for name, system in config.systems.items():
+        if reason := _unfit(system, memory, source):
+            remarks.append(f"{name} was left out: {reason}")
+        else:
+            chosen[name] = system
+    return chosen, remarks
+
+
+def unfamiliar(systems: Mapping[str, SystemConfig], memory: MemoryConfig) -> list[str]:
+    """A remark on systems that show a trained checkpoint prompts which no training showed it: the figure is the
+    checkpoint's, and says little about the way of reading."""
+    if memory.protocol == "full_context":
+        return []
+    readings = ("full_context", "bm25", "embedding", "query_aware")
+    names = [name for name, system in systems.items() if system.reading in readings and system.model in TRAINED]
+    if not names:
+        return []
+    return [
+        f"{', '.join(names)}: these prompts are new to checkpoints that learned to write and read memories, so the figures "
+        "say what such a checkpoint makes of them, and not what a chat, a search or a known question is worth"
+    ]
+
+
+def _unfit(system: SystemConfig, memory: MemoryConfig, source: Source) -> str:
+    if memory.protocol == "full_context" and system.reading in ("full_context", "query_aware"):
+        return "under protocol full_context the model answers from the whole chat anyway"
+    if system.reading == "persona_only" and not all(person in source.profiles for person in source.by_person):
+        return "the public profiles of the benchmark's people are not at hand"
+    if system.reading == "swapped_history" and len(source.by_person) < 2:
+        return "there is nobody else whose history could be used"
+    return ""
+
+
+def named(name: str, system: SystemConfig, models: Models) -> Named:
+    """How reports call a system."""
+    own_caps = system.memory_tokens is None and system.chunk_tokens is None
+    model = models[system.model].label if system.reading != "predictions" else ""
+    label = system.label or _label(system, model)
+    return Named(name, label, _role(system, own_caps), system.open)
+
+
+def _role(system: SystemConfig, own_caps: bool) -> Role:
+    if system.reading == "predictions":
+        return "external"
+    if system.reading in CONTROLS:
+        return "control"
+    # Whatever the settings name answers here for comparison, and is not what the graph has made.
+    return "model" if system.reading == "memory" and own_caps and system.model != ENDPOINT else "baseline"
+
+
+def _label(system: SystemConfig, model: str) -> str:
+    if system.reading == "predictions":
+        return Path(system.path).stem
+    if system.reading != "memory":
+        return LABELS[system.reading] + (f", {model}" if system.model != "grpo" else "")
+    caps = [f"memory of {system.memory_tokens}"] if system.memory_tokens else []
+    caps += [f"chunks of {system.chunk_tokens}"] if system.chunk_tokens else []
+    return ", ".join([model, *caps])
+
+
+def memory_config(system: SystemConfig, memory: MemoryConfig) -> MemoryConfig:
+    """The preset's protocol with the system's own caps."""
+    own = {"memory_tokens": system.memory_tokens, "chunk_tokens": system.chunk_tokens}
+    changed: dict[str, Any] = {name: value for name, value in own.items() if value is not None}
+    if system.reading in ("full_context", "bm25", "embedding"):
+        changed["protocol"] = "full_context"
+    return memory.model_copy(update=changed)
+
+
+def key(system: SystemConfig, needs: Needs, benchmark: str, memories: str | None = None) -> dict[str, Any]:
+    """All that decides a system's replies. `memories`: the journal that a system reads instead of writing."""
+    config, source = needs.evaluation, needs.source
+    asked = {"benchmark": benchmark, "orders": source.orders, "seed": source.seed, "batch": source.people_per_batch}
+    if system.reading == "predictions":
+        return {"generation": GENERATION, **asked, "file": sha256_file(_predictions(system))}
+    memory = memory_config(system, needs.memory)
+    prompts = prompt_texts(memory.prompts)
+    more: dict[str, Any] = {}
+    if system.reading in ("bm25", "embedding", "mem0"):
+        more["retrieval"] = config.retrieval.model_dump(mode="json")
+    if system.reading in ("embedding", "mem0"):
+        more["embedder"] = _embedding(needs).embedder.name
+    if system.reading == "query_aware":
+        prompts += query_aware.prompt_texts(memory.prompts)
+    if memories:
+        more["memories"] = memories
+    return {
+        "generation": GENERATION,
+        **asked,
+        "reading": system.reading,
+        "open": system.open,
+        "model": needs.models[system.model].identity,
+        "memory": memory.model_dump(mode="json"),
+        "prompts": prompts,
+        "decoding": [config.engine, config.temperature, config.seed, config.batch_size],
+        **more,
+    }
+
+
+def make(name: str, system: SystemConfig, needs: Needs, memories: Memories) -> System:
+    """The system itself, its model loaded. `memories` are those that the model's own system left."""
+    own = named(name, system, needs.models)
+    if system.reading == "predictions":
+        from personamem_pipeline.evaluation.predictions import Predictions
+
+        return Predictions(own, _predictions(system), needs.source)
+    generator, config = needs.models.generator(system.model), memory_config(system, needs.memory)
+    simple: Mapping[str, Callable[..., System]] = {
+        "memory": MemorySystem,
+        "oracle": Oracle,
+        "no_history": NoHistory,
+        "persona_only": PersonaOnly,
+        "full_context": FullContext,
+        "query_aware": query_aware.QueryAware,
+    }
+    if system.reading in simple:
+        return simple[system.reading](own, generator, config)
+    if system.reading == "swapped_history":
+        return SwappedHistory(own, generator, config, memories)
+    if system.reading == "mem0":
+        from personamem_pipeline.evaluation.systems.mem0 import mem0_product
+
+        return mem0_product(own, generator, config, needs.evaluation.retrieval, _embedding(needs).embedder)
+    ranker = bm25_ranker() if system.reading == "bm25" else _embedding(needs)
+    return Retrieval(own, generator, config, needs.evaluation.retrieval, ranker)
+
+
+def _embedding(needs: Needs) -> EmbeddingRanker:
+    """The preset's embedder, its vectors kept."""
+    settings = load_settings()
+    key = settings.embedding_api_key.get_secret_value() if settings.embedding_api_key else None
+    endpoint = EmbeddingEndpoint(settings.embedding_base_url, key) if settings.embedding_base_url else None
+    return embedding_ranker(needs.evaluation.retrieval.embedder, needs.cache, endpoint)
+
+
+def _predictions(system: SystemConfig) -> Path:
+    return (PROJECT / system.path).resolve()
