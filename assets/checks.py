@@ -112,6 +112,11 @@ def broken(asset: str, outcomes: Sequence[Outcome]) -> list[str]:
     return [outcome.name for outcome in outcomes if not outcome.passed and outcome.name in PROMISES[asset]]
 
 
+def alarms(asset: str, outcomes: Sequence[Outcome]) -> list[str]:
+    """What is watched and went wrong."""
+    return [outcome.name for outcome in outcomes if not outcome.passed and outcome.name in WATCHED.get(asset, {})]
+
+
 def results(asset: str, outcomes: list[Outcome]) -> list[dg.AssetCheckResult]:
     """Dagster's form of the outcomes; every check of the asset must be among them, once."""
     named = sorted([*PROMISES[asset], *WATCHED.get(asset, {})])

@@ -13,8 +13,8 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel
 
-from assets.checks import Outcome, broken, results, specs
-from assets.parents import FAILED, PARENTS, PATH, VERSION, Parents
+from assets.checks import Outcome, alarms, broken, results, specs
+from assets.parents import ALARMS, FAILED, PARENTS, PATH, VERSION, Parents
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.lineage import GRAPH, combined_version, shard_names
 from personamem_pipeline.llm.client import Endpoint
@@ -182,6 +182,7 @@ def whole_metadata(store: Store, name: str, version: str, parents: Parents, outc
         PATH: dg.MetadataValue.path(store.path(kind, version)),
         PARENTS: dg.MetadataValue.json(parents.versions()),
         FAILED: ", ".join(broken(name, outcomes)),
+        ALARMS: ", ".join(alarms(name, outcomes)),
     }
 
 

@@ -16,7 +16,7 @@ from assets.checks import PROMISES
 from personamem_pipeline.lineage import GRAPH, CheckStatus, Parent, ancestors, combined_version, materialize_command
 from personamem_pipeline.store import Store
 
-VERSION, PATH, PARENTS, FAILED = "version", "path", "parents", "failed_checks"
+VERSION, PATH, PARENTS, FAILED, ALARMS = "version", "path", "parents", "failed_checks", "alarms"
 """Metadata keys of every materialization; per shard for the sharded assets."""
 
 

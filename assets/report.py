@@ -10,7 +10,7 @@ import dagster as dg
 from assets.checkpoints import COMMANDS, finite, run_stage_asset, whole_checkpoint
 from assets.checks import Outcome, none_of
 from assets.common import code_version, file_digest, stage_asset
-from assets.parents import Guard, Parents, recorded_parents
+from assets.parents import ALARMS, FAILED, Guard, Parents, recorded_parents
 from personamem_pipeline.evaluation.judging.prompts import prompt_texts as judge_texts
 from personamem_pipeline.lineage import GRAPH
 from personamem_pipeline.memory.prompts import prompt_texts
@@ -60,9 +60,9 @@ def whole(name: str, store: Store, version: str) -> Outcome:
 
 
 def report_before(instance: dg.DagsterInstance, store: Store, parents: Parents) -> dict[str, str]:
-    """`previous`: the newest report on the same benchmark about other checkpoints, if the store still has one.
+    """`previous`: the newest good report on the same benchmark about other checkpoints, if the store still has one.
 
-    A report made again from the same parents is compared with what its first making was compared with.
+    Good is one that kept its promises and was no fall itself: compared with the fallen one, the night after would pass.
     """
     now = parents.versions()
     wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey("benchmark_report"))
@@ -70,6 +70,8 @@ def report_before(instance: dg.DagsterInstance, store: Store, parents: Parents) 
     for record in records:
         event = record.asset_materialization
         if event is None:
+            continue
+        if any(event.metadata[name].value for name in (FAILED, ALARMS) if name in event.metadata):
             continue
         then = recorded_parents(event)
         version = str(event.metadata["version"].value)

@@ -12,7 +12,7 @@ from personamem_pipeline.errors import UserError
 from personamem_pipeline.evaluation.source import Source, benchmark_source
 from personamem_pipeline.evaluation.systems.base import Named
 from personamem_pipeline.evaluation.systems.memory import MemorySystem
-from personamem_pipeline.memory.generators.base import Generation, Generator
+from personamem_pipeline.memory.generators.base import Around, Generation, Generator
 from personamem_pipeline.memory.generators.transformers import TransformersGenerator
 from personamem_pipeline.presets import MemoryConfig, load_preset
 from personamem_pipeline.questions.find import find_dataset
@@ -84,20 +84,13 @@ class Bench:
 
 
 @dataclass
-class Recorded:
+class Recorded(Around):
     """A generator that keeps what it was asked, so that the same can be asked again with nothing around it, and the
     seconds that its calls took."""
 
     generator: Generator
     seconds: float = 0.0
     calls: list[tuple[list[str], dict[str, Any]]] = field(default_factory=list)
-
-    @property
-    def context(self) -> int | None:
-        return self.generator.context
-
-    def count(self, text: str) -> int:
-        return self.generator.count(text)
 
     def generate(self, prompts: Sequence[str], **how: Any) -> list[Generation]:
         self.calls.append((list(prompts), how))

@@ -57,6 +57,7 @@ def evaluate(job: StageJob, progress: Progress, load_generator: OpenGenerator | 
         people_per_batch=config.people_per_batch,
     )  # fmt: skip
     refuse_shared_persons(store, block["lineage"], set(source.by_person))
+    before = _before(store, job.inputs.get("previous"))
     systems, remarks = selected(config, job.preset.memory, source)
     remarks += unfamiliar(systems, job.preset.memory)
     for remark in remarks:
@@ -65,8 +66,9 @@ def evaluate(job: StageJob, progress: Progress, load_generator: OpenGenerator | 
     needs = Needs(models, config, job.preset.memory, source, store.root / "scratch")
     asking = Asking(inputs["benchmark"], needs, systems, store.root / "scratch" / ANSWERS)
     spent = Spent(config.prices, config.budget_tokens)
-    asking.everybody(Runner(source, progress, spent))
-    probes = asking.probes(progress)
+    runner = Runner(source, progress, spent)
+    asking.everybody(runner)
+    probes = asking.probes(runner)
     models.close()
     panel = Panel.configured(config.judges, config.seed)
     runs, judging = assemble.judged(assemble.read_runs(asking), asking, panel, progress)
@@ -75,7 +77,7 @@ def evaluate(job: StageJob, progress: Progress, load_generator: OpenGenerator | 
         runs,
         judging=judging,
         probes=probes,
-        before=_before(store, job.inputs.get("previous")),
+        before=before,
         remarks=remarks,
         provenance={**block, "judges": list(panel.names), "rubrics": rubrics()},
         rejected=rejected_rows(store, inputs["benchmark"]),

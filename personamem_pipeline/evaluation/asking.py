@@ -5,6 +5,7 @@ What it leaves are journals, one per system; asking again what they hold calls n
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from personamem_pipeline.evaluation.journal import Journal
-from personamem_pipeline.evaluation.leak import probe
+from personamem_pipeline.evaluation.leak import Remembering, probe
 from personamem_pipeline.evaluation.records import MemoryStep
 from personamem_pipeline.evaluation.runner import Runner
 from personamem_pipeline.evaluation.source import Batch, Source
@@ -21,7 +22,7 @@ from personamem_pipeline.evaluation.systems.base import System
 from personamem_pipeline.evaluation.systems.build import Needs
 from personamem_pipeline.evaluation.systems.guessers import guessers
 from personamem_pipeline.presets import SystemConfig
-from personamem_pipeline.stage import Progress
+from personamem_pipeline.store import write_json_atomically
 
 WRITING = ("memory", "query_aware")
 """Readings whose memories the leak probe compares; `query_aware` shows that it can fail."""
@@ -44,7 +45,7 @@ class Asking:
         for name, system in sorted(self.systems.items(), key=lambda item: models.index(item[1].model)):
             runner.run(name, self.journal(name), partial(self.make, name, system))
         for guesser in guessers(self.source.questions):
-            key = {"generation": build.GENERATION, "benchmark": self.benchmark, **self._asked}
+            key = {"code": build.replying_code(), "benchmark": self.benchmark, **self._asked}
             self.journals[guesser.name] = Journal.of(self.directory, guesser.name, key)
             runner.run(guesser.name, self.journals[guesser.name], partial(_itself, guesser))
 
@@ -62,18 +63,31 @@ class Asking:
         """A system, its model loaded."""
         return build.make(name, system, self.needs, self._memories(system))
 
-    def probes(self, progress: Progress) -> list[dict[str, Any]]:
-        """The leak probe of every system that writes, on a few people of the benchmark."""
+    def probes(self, runner: Runner) -> list[dict[str, Any]]:
+        """The leak probe of every system that writes, on a few people of the benchmark.
+
+        What it found is kept beside the system's journal: a report made again asks no model.
+        """
         people = self.needs.evaluation.leak_people
-        if people < 2 or len(self.source.by_person) < 2:
+        if people < 2 or len(self.source.by_person) < 2 or self.needs.memory.protocol != "memory":
             return []
-        first = next(self.source.batches())
-        few = Batch(first.index, first.people[:people], orders=1, seed=first.seed)
-        found = []
-        for name, system in self.systems.items():
-            if system.reading in WRITING and self.needs.memory.protocol == "memory":
-                found.append({**probe(partial(self.make, name, system), few), "causal": system.reading == "memory"})
-                progress.say("%-18s leak probe: %s", name, _told(found[-1]))
+        writing = [name for name, system in self.systems.items() if system.reading in WRITING]
+        return [self._probed(name, people, runner) for name in writing]
+
+    def _probed(self, name: str, people: int, runner: Runner) -> dict[str, Any]:
+        system = self.systems[name]
+        path = self.journal(name).path.with_suffix(f".probe-{people}.json")
+        if not path.exists():
+            runner.may_go_on(name, len(self.source.by_person))
+            first = next(self.source.batches())
+            few = Batch(first.index, first.people[:people], orders=1, seed=first.seed)
+            model = Remembering(self.needs.models.generator(system.model))
+            with self.needs.models.wrapped(lambda _: model):
+                write_json_atomically(path, probe(partial(self.make, name, system), few))
+            runner.spent.count(*model.tokens)
+        found = {**json.loads(path.read_text()), "causal": system.reading == "memory"}
+        told = "the same whatever is asked" if found["equal"] else "others when something else is asked"
+        runner.progress.say("%-18s leak probe: its %d memories are %s", name, found["steps"], told)
         return found
 
     @property
@@ -94,14 +108,6 @@ class Asking:
             return self.journal(writer).outputs(batch.index).steps
 
         return of
-
-
-def _told(probed: Mapping[str, Any]) -> str:
-    if probed["equal"]:
-        return f"{probed['steps']} memories are the same whatever is asked"
-    if probed["first_difference"]["variant"] == "unchanged":
-        return "nothing can be told: it does not write the same twice"
-    return "its memories depend on the question"
 
 
 def _itself(system: System) -> System:

@@ -13,26 +13,27 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from personamem_pipeline.errors import UserError
 from personamem_pipeline.evaluation import results
 from personamem_pipeline.evaluation.asking import Asking
 from personamem_pipeline.evaluation.judging.anchors import read_anchors
 from personamem_pipeline.evaluation.judging.audit import audit
 from personamem_pipeline.evaluation.judging.briefs import evidence_turns
 from personamem_pipeline.evaluation.judging.panel import Panel
-from personamem_pipeline.evaluation.records import Answer, MemoryStep, OpenAnswer
+from personamem_pipeline.evaluation.records import Answer, MemoryStep, OpenAnswer, Role
 from personamem_pipeline.evaluation.report.files import write_report
 from personamem_pipeline.evaluation.scoring.answers import AnswerKey, answer_key, answers, open_answers
-from personamem_pipeline.evaluation.scoring.changes import changes
-from personamem_pipeline.evaluation.scoring.runs import SystemRun
+from personamem_pipeline.evaluation.scoring.changes import Incomparable, changes
+from personamem_pipeline.evaluation.scoring.runs import SystemRun, at_the_end
 from personamem_pipeline.evaluation.systems import build
 from personamem_pipeline.evaluation.systems.guessers import guessers
 from personamem_pipeline.presets import EvaluationConfig
 from personamem_pipeline.records import Rejection
 from personamem_pipeline.settings import PROJECT
-from personamem_pipeline.stage import Progress
+from personamem_pipeline.stage import Interrupted, Progress
 
 TELL_SECONDS = 30.0
+UNREAD = 0.2
+"""From this share of unparseable answers on, a report says so beside the score."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ def _run(asking: Asking, key: AnswerKey, name: str) -> SystemRun:
     system = asking.systems[name]
     outputs = list(asking.journal(name))
     replies = [reply for batch in outputs for reply in batch.replies]
-    steps = [step for batch in outputs for step in batch.steps]
     named = build.named(name, system, asking.needs.models)
+    steps = [_light(step, named.role) for batch in outputs for step in batch.steps]
     return SystemRun(
         name=name,
         label=named.label,
@@ -71,6 +72,11 @@ def _run(asking: Asking, key: AnswerKey, name: str) -> SystemRun:
         steps=steps,
         memory_cap=build.memory_config(system, asking.needs.memory).memory_tokens if steps else None,
     )
+
+
+def _light(step: MemoryStep, role: Role) -> MemoryStep:
+    """A write turn as its use needs it: only models' memories are shown, of all others the counts do."""
+    return step if role == "model" else step.model_copy(update={"memory": "", "turns": ()})
 
 
 def judged(
@@ -109,7 +115,7 @@ def figures(
 ) -> results.Results:
     """All figures of the report."""
     config: EvaluationConfig = asking.needs.evaluation
-    changed, remark = _changed(asking, runs, before)
+    changed, apart = _changed(asking, runs, before, provenance)
     return results.build(
         asking.source,
         runs,
@@ -121,25 +127,48 @@ def figures(
         leak_probe=probes,
         changes=changed,
         regression=config.regression,
-        remarks=[*remarks, *([remark] if remark else [])],
+        remarks=[*remarks, *_about_form(runs), *_too_long(asking, runs), *apart],
         provenance=provenance,
         rejected=rejected,
     )
 
 
-def _changed(asking: Asking, runs: Mapping[str, SystemRun], before: Before | None) -> tuple[dict[str, Any] | None, str]:
+def _about_form(runs: Mapping[str, SystemRun]) -> list[str]:
+    """A remark on every system of which many answers could not be read: its accuracy is about form, not knowledge."""
+    found = []
+    for name, run in runs.items():
+        given = at_the_end(run.answers)
+        unread = sum(answer.picked is None and not answer.problem for answer in given) / len(given)
+        if unread > UNREAD:
+            found.append(
+                f"{name}: {unread:.0%} of its answers name no option, so its score says little of what it knows"
+            )
+    return found
+
+
+def _too_long(asking: Asking, runs: Mapping[str, SystemRun]) -> list[str]:
+    """A remark on histories of more chunks than a checkpoint was trained to read."""
+    most = asking.needs.memory.max_chunks
+    longest = max((step.index + 1 for run in runs.values() if run.role == "model" for step in run.steps), default=0)
+    return [f"histories have up to {longest} chunks, and training reads {most}"] if longest > most else []
+
+
+def _changed(
+    asking: Asking, runs: Mapping[str, SystemRun], before: Before | None, provenance: Mapping[str, Any]
+) -> tuple[dict[str, Any] | None, list[str]]:
     """What changed since the report before; or, where the two cannot be compared, a remark that says why."""
     if before is None:
-        return None, ""
+        return None, []
     source = asking.source
     try:
         found = changes(
             runs, before.directory, benchmark=asking.benchmark, orders=source.orders, seed=source.seed,
             resamples=asking.needs.evaluation.bootstrap, against=before.version,
+            reading={name: provenance[name] for name in ("memory", "engine", "temperature")},
         )  # fmt: skip
-    except UserError as error:
-        return None, f"not compared with the report before: {error.problem}"
-    return found, ""
+    except Incomparable as error:
+        return None, [f"not compared with the report before: {error.problem}"]
+    return found, []
 
 
 def write(
@@ -169,6 +198,8 @@ def _tell(progress: Progress) -> Any:
 
     def tell(judge: str, done: int, total: int) -> None:
         nonlocal last
+        if progress.stop_requested:
+            raise Interrupted(f"{judge} has judged {done} of {total} answers; all verdicts are in the endpoint's cache")
         if time.monotonic() - last > TELL_SECONDS:
             last = time.monotonic()
             progress.say("%s has judged %d of %d answers", judge, done, total)

@@ -24,7 +24,7 @@ from personamem_pipeline.memory.generators.find import PUBLISHED, find_model
 from personamem_pipeline.presets import EvaluationConfig, MemoryConfig, SystemConfig
 from personamem_pipeline.presets.evaluation import Reading
 from personamem_pipeline.records import Rejection
-from personamem_pipeline.seeds import canonical_json
+from personamem_pipeline.seeds import canonical_json, digest
 from personamem_pipeline.settings import Settings
 from personamem_pipeline.stage import Progress
 from personamem_pipeline.store import Store, sha256_file
@@ -52,9 +52,12 @@ def evaluate_directly(
     """Ask, judge, score; write the report into `out` and return its figures."""
     model, memory = _model(direct, settings, progress)
     # A model has one memory of its own; the other readings need no second one of it.
+    readings = list(dict.fromkeys(direct.readings))
+    if "swapped_history" in readings and "memory" not in readings:
+        readings.append("memory")  # whose memories are swapped
     systems = {
-        reading: SystemConfig(reading=reading, model=MODEL, open=direct.open and reading == direct.readings[0])
-        for reading in dict.fromkeys(direct.readings)
+        reading: SystemConfig(reading=reading, model=MODEL, open=direct.open and reading == readings[0])
+        for reading in readings
     }
     config = direct.config.model_copy(update={"systems": systems, "regression": _nothing_watched(direct.config)})
     config = EvaluationConfig.model_validate(config.model_dump())
@@ -69,14 +72,15 @@ def evaluate_directly(
     benchmark = content_digest(source)
     asking = Asking(benchmark, needs, chosen, store.root / "scratch" / "answers")
     spent = Spent(config.prices, config.budget_tokens)
-    asking.everybody(Runner(source, progress, spent))
-    probes = asking.probes(progress)
+    runner = Runner(source, progress, spent)
+    asking.everybody(runner)
+    probes = asking.probes(runner)
     models.close()
     panel = Panel.configured(config.judges, config.seed)
     runs, judging = assemble.judged(assemble.read_runs(asking), asking, panel, progress)
     found = assemble.figures(
         asking, runs, judging=judging, probes=probes, before=None, remarks=remarks,
-        provenance=_provenance(direct, model, memory, config, benchmark, panel), rejected=(),
+        provenance=_provenance(direct, model, memory, config, benchmark, panel), rejected=rejected,
     )  # fmt: skip
     assemble.write(out, found, runs, curves={}, pooled=None)
     progress.say("this run asked for %s", spent)
@@ -93,7 +97,7 @@ def content_digest(source: Source) -> str:
     """SHA-256 over every question and the histories they are about: what a benchmark outside the store is known by."""
     sha = hashlib.sha256()
     for person in source.people():
-        sha.update(canonical_json(person.history.model_dump(mode="json")).encode())
+        sha.update(canonical_json([person.history.model_dump(mode="json"), person.profile]).encode())
         for question in person.questions:
             sha.update(canonical_json(question.model_dump(mode="json")).encode())
     return sha.hexdigest()
@@ -103,8 +107,9 @@ def _model(direct: Direct, settings: Settings, progress: Progress) -> tuple[Mode
     if direct.model == ENDPOINT:
         return endpoint_model(lambda: progress.stop_requested), PUBLISHED.model_copy(update=dict(direct.memory))
     found = find_model(direct.model, settings)
-    weights = [[path.name, sha256_file(path)] for path in sorted(found.directory.glob("*.safetensors"))]
-    model = local_model(direct.model, canonical_json(weights), found.directory, direct.config)
+    files = sorted(path for path in found.directory.iterdir() if path.is_file())
+    identity = digest([[path.name, sha256_file(path)] for path in files])  # tokenizer and config decide replies, too
+    model = local_model(direct.model, identity, found.directory, direct.config)
     return model, found.memory.model_copy(update=dict(direct.memory))
 
 

@@ -23,6 +23,8 @@ from personamem_pipeline.seeds import digest
 from personamem_pipeline.settings import load_settings
 from personamem_pipeline.stage import Interrupted
 
+NOT_THE_MODELS = ("unanswered", "endless")
+"""Codes of refusals that say something of the server, and nothing of the model."""
 TOLD_EVERY = 15.0
 """Seconds between two lines on how far a call is."""
 log = logging.getLogger(__name__)
@@ -42,6 +44,8 @@ class EndpointGenerator:
     """Most tokens of prompt and reply together, by this class's count; None: the server refuses what it cannot take."""
     stop: Callable[[], bool] | None = None
     """Asked after each reply; once true, the call ends with `Interrupted`. What was answered is in the cache."""
+    template_tokens: int = field(default=16, init=False)
+    """More than the templates of known servers take; theirs are not known here."""
     _warned: bool = field(default=False, init=False, repr=False)
 
     @classmethod
@@ -87,8 +91,16 @@ class EndpointGenerator:
     def _tell_refusals(self, refusals: Sequence[Refused], asked: int) -> None:
         if not refusals:
             return
-        first = str(refusals[0].args[-1])
-        bad = all(str(refused.args[-1]).startswith("bad_request") for refused in refusals)
+        first = _reason(refusals[0])
+        if away := next((text for text in map(_reason, refusals) if text.startswith(NOT_THE_MODELS)), None):
+            # Kept as a wrong answer it would stay one when the server is well again.
+            raise UserError(
+                f"{self.endpoint.model} did not answer {len(refusals):,} of {asked:,} requests: {away}",
+                where=self.endpoint.base_url or "the simulator",
+                expected="an endpoint that answers",
+                remedy="run again when it does: what was answered is kept",
+            )
+        bad = all(_reason(refused).startswith("bad_request") for refused in refusals)
         if bad and len(refusals) == asked and not self.endpoint.usage.answered().answers:
             # Every answer would be wrong for a reason that is none of the model's.
             raise UserError(
@@ -111,6 +123,10 @@ class EndpointGenerator:
             self._warned = True
             return self.count(chat.text), self.count(reply.text)
         return reply.input_tokens, reply.output_tokens
+
+
+def _reason(refused: Refused) -> str:
+    return str(refused.args[-1])
 
 
 def _chats(prompts: Sequence[str], max_tokens: int, temperature: float, seed: int) -> list[Chat]:

@@ -51,9 +51,8 @@ class Journal:
                     remedy="wait until it is done: its answers are then found here",
                 ) from error
             file.seek(0)
-            content = file.read()
-            whole = content.rfind(b"\n") + 1
-            if whole < len(content):
+            whole = sum(len(line) for line in file if line.endswith(b"\n"))
+            if whole < self.path.stat().st_size:
                 os.truncate(self.path, whole)
             yield
 

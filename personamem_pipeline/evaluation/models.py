@@ -5,8 +5,8 @@ At most one local model is loaded at a time; the one before is let go first, bec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -41,6 +41,7 @@ class Models:
     models: Mapping[str, Model]
     config: EvaluationConfig
     _open: dict[str, Generator] = field(default_factory=dict)
+    _wrap: Callable[[Generator], Generator] | None = None
     _engines: ExitStack = field(default_factory=ExitStack)
 
     def __getitem__(self, name: str) -> Model:
@@ -62,7 +63,16 @@ class Models:
             if isinstance(generator, Closing):
                 self._engines.callback(generator.close)
             self._open[name] = Decoded(generator, self.config.temperature, self.config.seed)
-        return self._open[name]
+        return self._wrap(self._open[name]) if self._wrap else self._open[name]
+
+    @contextmanager
+    def wrapped(self, wrap: Callable[[Generator], Generator]) -> Iterator[None]:
+        """Hand out every model wrapped meanwhile."""
+        self._wrap = wrap
+        try:
+            yield
+        finally:
+            self._wrap = None
 
     def close(self) -> None:
         """Let go of what is loaded."""

@@ -1,7 +1,7 @@
 r"""Scoring what any other system said: a file of hypotheses, read with suspicion.
 
     {"question_id": "b0000.p0.q0", "hypothesis": "\\boxed{c}"}
-    {"question_id": "b0000.p0.q0", "hypothesis": "(a)", "order": 1}
+    {"question_id": "b0000.p0.q0", "hypothesis": "The tea fits. \\boxed{a}", "order": 1}
     {"question_id": "b0000.p0.q0", "hypothesis": "I would take the tea.", "open": true}
 
 One JSON object a line. `order` counts from 0, which it also is when left out; `open` marks the answer to the question asked

@@ -30,8 +30,11 @@ class Spent:
 
     def add(self, outputs: Outputs) -> None:
         rows: tuple[Reply | MemoryStep, ...] = (*outputs.replies, *outputs.steps)
-        self.input_tokens += sum(row.input_tokens for row in rows)
-        self.output_tokens += sum(row.output_tokens for row in rows)
+        self.count(sum(row.input_tokens for row in rows), sum(row.output_tokens for row in rows))
+
+    def count(self, input_tokens: int, output_tokens: int) -> None:
+        self.input_tokens += input_tokens
+        self.output_tokens += output_tokens
 
     @property
     def dollars(self) -> float | None:
@@ -72,7 +75,7 @@ class Runner:
                 done += len(batch.people)
                 if batch.index in answered:
                     continue
-                self._may_go_on(name, done - len(batch.people))
+                self.may_go_on(name, done - len(batch.people))
                 outputs = system.run(batch)
                 journal.append(batch.index, outputs)
                 self.spent.add(outputs)
@@ -80,7 +83,8 @@ class Runner:
                 self._tell(name, batch, outputs, done, asked, time.monotonic() - started)
         return asked
 
-    def _may_go_on(self, name: str, done: int) -> None:
+    def may_go_on(self, name: str, done: int) -> None:
+        """Raises `Interrupted` when asked to stop, `UserError` when the budget is used up."""
         if self.progress.stop_requested:
             raise Interrupted(f"{name} has answered about {done} of {len(self.source.by_person)} people; all is kept")
         self.spent.check()

@@ -120,7 +120,9 @@ class EvaluationConfig(Section):
     anchors: str = Field("", description="human-labelled CSV (`personamem anchors`) that the judges are held against")
     audit: int = Field(40, ge=0, description="open answers on which the judges' flip rates are measured; 0: none")
     prices: PricesConfig | None = None
-    budget_tokens: int | None = Field(None, gt=0, description="an evaluation stops cleanly before it uses more")
+    budget_tokens: int | None = Field(
+        None, gt=0, description="an evaluation stops after the batch of people that went over"
+    )
     leak_people: int = Field(4, ge=0, description="persons on whom the leak probe runs; under 2: none")
     shown_questions: int = Field(200, ge=0, description="questions that the page shows one by one")
     regression: RegressionConfig = RegressionConfig()

@@ -126,7 +126,14 @@ def test_a_regression_is_told_and_the_report_stands(pipeline: Pipeline, monkeypa
     assert found.metadata["examples"].value == ["grpo fell by 9.0 points"]
     assert found.metadata["flipped"].value[0]["question_id"] == "q1"
     assert trained_more.stale() == [], "it is a finding about the model, and the report is good"
-    assert trained_more.run("benchmark_report").success
+    third = trained_more.preset.grpo.model_copy(update={"steps": other.steps + 1})
+    assert (
+        replace(trained_more, preset=trained_more.preset.model_copy(update={"grpo": third}))
+        .run("grpo_checkpoint", "benchmark_report")
+        .success
+    )
+    assert regression().metadata["compared"].value == f"with report {first[:12]}", "a fall is no measure for the next"
+    assert trained_more.run("grpo_checkpoint", "benchmark_report").success
     assert regression().metadata["compared"].value == f"with report {first[:12]}", "not with its own first making"
 
 

@@ -110,6 +110,14 @@ def test_an_endpoint_that_takes_nothing_is_an_error_and_no_score() -> None:
         EndpointGenerator(endpoint(url)).generate(["a", "b", "c"], max_tokens=5)
 
 
+def test_a_server_that_fails_is_an_error_and_not_the_models_wrong_answer() -> None:
+    def fails_on_b(request: dict[str, Any], headers: dict[str, str]) -> Reply:
+        return error(500, "out of order") if text_of(request) == "b" else HELLO
+
+    with server(fails_on_b) as url, pytest.raises(UserError, match=r"did not answer 1 of 3 requests: unanswered"):
+        EndpointGenerator(endpoint(url, max_retries=1)).generate(["a", "b", "c"], max_tokens=5)
+
+
 def test_a_server_that_does_not_count_is_counted_here_and_said_so(caplog: pytest.LogCaptureFixture) -> None:
     silent = Reply(200, '{"choices": [{"message": {"content": "It is Oslo."}, "finish_reason": "stop"}]}')
     with server(lambda request, headers: silent) as url:

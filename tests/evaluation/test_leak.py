@@ -9,7 +9,7 @@ import pytest
 
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.evaluation import leak
-from personamem_pipeline.evaluation.leak import MARKER, TEXTS, VARIANTS, probe
+from personamem_pipeline.evaluation.leak import MARKER, TEXTS, VARIANTS, Remembering, probe
 from personamem_pipeline.evaluation.records import MemoryStep, Outputs
 from personamem_pipeline.evaluation.source import Batch, Source
 from personamem_pipeline.evaluation.systems.base import Named, batch_seed, write
@@ -129,16 +129,21 @@ def test_write_turns_that_come_or_go_are_found(batch: Batch, memory: MemoryConfi
     assert first["before"] == first["after"] + 1
 
 
-def test_an_engine_that_does_not_repeat_itself_is_no_leak_and_no_pass(batch: Batch, memory: MemoryConfig) -> None:
-    runs: list[int] = []
+def test_an_engine_that_does_not_repeat_itself_is_no_leak(batch: Batch, memory: MemoryConfig) -> None:
+    """Behind `Remembering` the same prompt has the same reply, so only other prompts can show."""
+    calls: list[int] = []
 
-    def make() -> MemorySystem:
-        runs.append(1)
-        return MemorySystem(NAMED, ScriptedGenerator(lambda prompt: f"- run: {len(runs)}"), memory)
+    def reply(prompt: str) -> str:
+        calls.append(1)
+        return f"- call: {len(calls)}"
 
-    found = probe(make, batch)
-    assert found["equal"] is False
-    assert found["first_difference"]["variant"] == "unchanged"
+    unsteady = ScriptedGenerator(reply)
+    assert probe(lambda: MemorySystem(NAMED, unsteady, memory), batch)["equal"] is False
+    steady = Remembering(unsteady)
+    assert probe(lambda: MemorySystem(NAMED, steady, memory), batch)["equal"] is True
+    assert steady.tokens[0] > 0
+    seeing = Remembering(unsteady)
+    assert probe(lambda: QueryAware(NAMED, seeing, memory), batch)["equal"] is False
 
 
 def test_variants_change_every_question_and_nothing_else(batch: Batch) -> None:

@@ -23,11 +23,15 @@ from personamem_pipeline.evaluation.statistics.paired import paired_cluster_perm
 from personamem_pipeline.seeds import stable_int
 
 SHOWN = 50
-"""Flipped rows that are listed; all are counted."""
+"""Flipped rows of each system that are listed; all are counted."""
 ANSWERS, RESULTS = "answers.parquet", "results.json"
 _COLUMNS = ("system", "question_id", "order", "correct", "picked")
 Earlier = dict[tuple[str, int], tuple[bool, str | None]]
 """(question_id, order) -> whether it was right, and what was picked."""
+
+
+class Incomparable(UserError):
+    """Two reports that did not ask the same, so that a difference would say nothing of the models."""
 
 
 def changes(
@@ -38,6 +42,7 @@ def changes(
     orders: int,
     seed: int,
     resamples: int,
+    reading: Mapping[str, Any],
     against: str = "",
 ) -> dict[str, Any] | None:
     """The part `changes` of results, against the report in the directory `earlier`; None without one.
@@ -46,13 +51,19 @@ def changes(
     version); empty: the directory's name. Guessers are left out: they cannot change. Tests are on the answers that both
     reports have after the whole history, a positive difference meaning better now, and corrected over the systems.
 
+    `reading` is how models read and decode now (keys of the provenance: memory, engine, temperature).
+
     Raises:
-        UserError: the earlier report is none, or asked another benchmark, other option orders, or with another seed.
+        Incomparable: the earlier report is of another format, or asked another benchmark, with other option orders, another
+            seed, or of models that read and decode otherwise.
     """
     if earlier is None:
         return None
-    before = load(earlier / RESULTS)
-    _refuse_another_test(before, earlier, {"benchmark": benchmark, "option orders": orders, "seed": seed})
+    try:
+        before = load(earlier / RESULTS)
+    except UserError as error:  # its bytes are what they were: it is of another version of this project
+        raise Incomparable(error.problem, where=earlier, expected=error.expected) from error
+    _refuse_another_test(before, earlier, {"benchmark": benchmark, "option orders": orders, "seed": seed, **reading})
     then = _earlier_answers(earlier)
     tests, flipped, counts = [], [], {}
     for name, run in systems.items():
@@ -62,11 +73,12 @@ def changes(
         tests.append({"system": name, **_test(rows, resamples, seed)})
         moved = [row for row in rows if row["after"] != row["before"]]
         counts[name] = {"gained": sum(row["after"] for row in moved), "lost": sum(row["before"] for row in moved)}
-        flipped += [{"system": name, **{key: row[key] for key in _SHOWN_KEYS}} for row in moved]
+        told = [{"system": name, **{key: row[key] for key in _SHOWN_KEYS}} for row in moved]
+        flipped += sorted(told, key=_losses_first)[:SHOWN]
     return {
         "against": against or earlier.name,
         "tests": corrected(tests),
-        "flipped": sorted(flipped, key=_losses_first)[:SHOWN],
+        "flipped": flipped,
         "flipped_counts": counts,
     }
 
@@ -84,9 +96,10 @@ def _refuse_another_test(before: Mapping[str, Any], earlier: Path, now: Mapping[
         "option orders": before["benchmark"]["option_orders"],
         "seed": before["benchmark"]["seed"],
     }
+    then |= {what: before["provenance"].get(what) for what in now if what not in then}
     if differing := [what for what, value in now.items() if then[what] != value]:
         told = ", ".join(f"{what} {then[what]}, now {now[what]}" for what in differing)
-        raise UserError(
+        raise Incomparable(
             f"the earlier report did not ask the same: {told}",
             where=earlier,
             expected="a report on the same benchmark, option orders and seed",

@@ -7,7 +7,7 @@ budgets, parsing and scoring are outside of it. Writing takes histories and has 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,6 +21,9 @@ from personamem_pipeline.memory.generators.base import Generation, Generator
 from personamem_pipeline.presets import MemoryConfig
 from personamem_pipeline.records import Message, Question
 from personamem_pipeline.seeds import stable_int
+
+AT_ONCE = 16_000_000
+"""Characters of prompts that are held at a time: a hundred people with 128k tokens and 25 questions each would be 1 GB."""
 
 
 class System(Protocol):
@@ -96,29 +99,51 @@ def write(
 
 
 def answer(asks: Sequence[Ask], generator: Generator, config: MemoryConfig, seed: int) -> tuple[Reply, ...]:
-    """All replies in one batched call, order kept. A prompt over the model's context is not asked, and says so."""
+    """All replies, order kept, in one batched call unless the prompts are very long together. A prompt over the model's
+    context is not asked, and says so."""
+    replies: list[Reply] = []
+    for number, part in enumerate(_slices(asks)):
+        replies += _answer(part, generator, config, stable_int(seed, "answer", number))
+    return tuple(replies)
+
+
+def _answer(asks: Sequence[Ask], generator: Generator, config: MemoryConfig, seed: int) -> list[Reply]:
     prompts = [
         question_prompt(config, ask.known, ask.question.user_query, ask.item.options if ask.item else None)
         for ask in asks
     ]
     fits = [fitting(prompt, generator, config.answer_tokens) for prompt in prompts]
     generated = generator.generate(
-        [prompt for prompt, fit in zip(prompts, fits, strict=True) if fit],
-        max_tokens=config.answer_tokens,
-        seed=stable_int(seed, "answer"),
+        [prompt for prompt, fit in zip(prompts, fits, strict=True) if fit], max_tokens=config.answer_tokens, seed=seed
     )
     waiting = iter(generated)
-    return tuple(
+    return [
         reply(ask, next(waiting)) if fit else reply(ask, None, "over_long") for ask, fit in zip(asks, fits, strict=True)
-    )
+    ]
+
+
+def _slices(asks: Sequence[Ask]) -> Iterator[list[Ask]]:
+    """Runs of what is asked, each of about `AT_ONCE` characters of what is known at most."""
+    part: list[Ask] = []
+    size = 0
+    for ask in asks:
+        own = len(ask.known) if isinstance(ask.known, str) else sum(len(message.content) for message in ask.known)
+        if part and size + own > AT_ONCE:
+            yield part
+            part, size = [], 0
+        part.append(ask)
+        size += own
+    if part:
+        yield part
 
 
 def fitting(prompt: str, generator: Generator, max_tokens: int) -> bool:
     """Whether prompt and reply fit into the model's context. Never cut instead: a cut chat is another test."""
     limit = generator.context
-    if limit is None or len(prompt) + max_tokens < limit:  # a token is a character at least
+    if limit is None:
         return True
-    return generator.count(prompt) + max_tokens <= limit
+    room = limit - max_tokens - generator.template_tokens
+    return len(prompt.encode()) <= room or generator.count(prompt) <= room  # a token is a byte at least
 
 
 def reply(ask: Ask, generation: Generation | None, problem: Problem = "") -> Reply:

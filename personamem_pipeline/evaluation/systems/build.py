@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +26,14 @@ from personamem_pipeline.evaluation.systems.memory import Memories, MemorySystem
 from personamem_pipeline.evaluation.systems.retrieval import Retrieval, bm25_ranker
 from personamem_pipeline.memory.prompts import prompt_texts
 from personamem_pipeline.presets import EvaluationConfig, MemoryConfig, SystemConfig
+from personamem_pipeline.seeds import digest
 from personamem_pipeline.settings import PROJECT, load_settings
 from personamem_pipeline.store import sha256_file
 
-GENERATION = "replies/1"
-"""Bumped by hand when the code changes what is asked or how a reply is drawn; parsing and scoring are no part of it."""
+CODE = ("memory", "evaluation/systems", "evaluation/asked.py", "evaluation/source.py", "questions/options.py")
+"""What of our code decides replies; parsing and scoring are no part of it."""
+ENGINES = {"torch": "torch", "transformers": "transformers", "vllm": "vllm", "bm25s": "bm25s", "mem0": "mem0ai"}
+"""Module -> package."""
 TRAINED = ("sft", "grpo")
 CONTROLS = ("oracle", "swapped_history", "no_history", "persona_only", "query_aware")
 LABELS = {
@@ -61,6 +67,11 @@ def selected(
     """The systems that can be run on this benchmark, and a remark for each that cannot."""
     chosen: dict[str, SystemConfig] = {}
     remarks = []
+    lacking = sum(not question.evidence for question in source.questions)
+    if 0 < lacking < len(source.questions) and any(s.reading == "oracle" for s in config.systems.values()):
+        remarks.append(
+            f"oracle: no evidence was located for {lacking} of {len(source.questions)} questions, of which it knows nothing"
+        )
     for name, system in config.systems.items():
         if reason := _unfit(system, memory, source):
             remarks.append(f"{name} was left out: {reason}")
@@ -74,13 +85,13 @@ def unfamiliar(systems: Mapping[str, SystemConfig], memory: MemoryConfig) -> lis
     checkpoint's, and says little about the way of reading."""
     if memory.protocol == "full_context":
         return []
-    readings = ("full_context", "bm25", "embedding", "query_aware")
+    readings = ("persona_only", "full_context", "bm25", "embedding", "query_aware")
     names = [name for name, system in systems.items() if system.reading in readings and system.model in TRAINED]
     if not names:
         return []
     return [
         f"{', '.join(names)}: these prompts are new to checkpoints that learned to write and read memories, so the figures "
-        "say what such a checkpoint makes of them, and not what a chat, a search or a known question is worth"
+        "say what such a checkpoint makes of them, and not what a profile, a chat, a search or a known question is worth"
     ]
 
 
@@ -89,6 +100,8 @@ def _unfit(system: SystemConfig, memory: MemoryConfig, source: Source) -> str:
         return "under protocol full_context the model answers from the whole chat anyway"
     if system.reading == "persona_only" and not all(person in source.profiles for person in source.by_person):
         return "the public profiles of the benchmark's people are not at hand"
+    if system.reading == "oracle" and not any(question.evidence for question in source.questions):
+        return "no evidence was located for any question"
     if system.reading == "swapped_history" and len(source.by_person) < 2:
         return "there is nobody else whose history could be used"
     return ""
@@ -135,7 +148,7 @@ def key(system: SystemConfig, needs: Needs, benchmark: str, memories: str | None
     config, source = needs.evaluation, needs.source
     asked = {"benchmark": benchmark, "orders": source.orders, "seed": source.seed, "batch": source.people_per_batch}
     if system.reading == "predictions":
-        return {"generation": GENERATION, **asked, "file": sha256_file(_predictions(system))}
+        return {"code": replying_code(), **asked, "open": system.open, "file": sha256_file(_predictions(system))}
     memory = memory_config(system, needs.memory)
     prompts = prompt_texts(memory.prompts)
     more: dict[str, Any] = {}
@@ -148,7 +161,7 @@ def key(system: SystemConfig, needs: Needs, benchmark: str, memories: str | None
     if memories:
         more["memories"] = memories
     return {
-        "generation": GENERATION,
+        "code": replying_code(),
         **asked,
         "reading": system.reading,
         "open": system.open,
@@ -194,6 +207,15 @@ def _embedding(needs: Needs) -> EmbeddingRanker:
     key = settings.embedding_api_key.get_secret_value() if settings.embedding_api_key else None
     endpoint = EmbeddingEndpoint(settings.embedding_base_url, key) if settings.embedding_base_url else None
     return embedding_ranker(needs.evaluation.retrieval.embedder, needs.cache, endpoint)
+
+
+@cache
+def replying_code() -> str:
+    """A digest of the code that asks and reads, and of the engines' versions: an edit is another journal."""
+    room = PROJECT / "personamem_pipeline"
+    files = sorted(file for name in CODE for file in ([room / name] if "." in name else (room / name).rglob("*.py")))
+    engines = {package: version(package) for module, package in ENGINES.items() if find_spec(module)}
+    return digest([[[file.relative_to(room).as_posix(), sha256_file(file)] for file in files], engines])
 
 
 def _predictions(system: SystemConfig) -> Path:

@@ -41,8 +41,13 @@ class Generator(Protocol):
         """Most tokens of prompt and reply together; None: not known here, the server says so itself."""
         ...
 
+    @property
+    def template_tokens(self) -> int:
+        """What the chat template adds to a prompt's own length."""
+        ...
+
     def count(self, text: str) -> int:
-        """Length of a text in the model's tokens."""
+        """Length of a text in the model's tokens, without any template."""
         ...
 
     def generate(
@@ -50,6 +55,23 @@ class Generator(Protocol):
     ) -> list[Generation]:
         """One reply per prompt, order kept. Temperature 0 is greedy; otherwise draws depend only on `seed`."""
         ...
+
+
+class Around:
+    """Base of what stands around another generator and only changes how it is asked."""
+
+    generator: Generator
+
+    @property
+    def context(self) -> int | None:
+        return self.generator.context
+
+    @property
+    def template_tokens(self) -> int:
+        return self.generator.template_tokens
+
+    def count(self, text: str) -> int:
+        return self.generator.count(text)
 
 
 @runtime_checkable

@@ -5,24 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from personamem_pipeline.memory.generators.base import Generation, Generator
+from personamem_pipeline.memory.generators.base import Around, Generation, Generator
 from personamem_pipeline.seeds import stable_int
 
 
 @dataclass(frozen=True)
-class Decoded:
+class Decoded(Around):
     """Answers at one temperature, whatever the call says; draws depend on `seed` and on the call's own seed."""
 
     generator: Generator
     temperature: float
     seed: int
-
-    @property
-    def context(self) -> int | None:
-        return self.generator.context
-
-    def count(self, text: str) -> int:
-        return self.generator.count(text)
 
     def generate(
         self, prompts: Sequence[str], *, max_tokens: int, temperature: float = 0.0, seed: int = 0

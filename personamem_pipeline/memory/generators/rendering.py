@@ -40,6 +40,11 @@ class Renderer:
         self._tail = self._encode(tail, special=True)
 
     @property
+    def template_tokens(self) -> int:
+        """What the template adds to a prompt."""
+        return len(self._head) + len(self._tail)
+
+    @property
     def eos_id(self) -> int:
         return int(self.tokenizer.eos_token_id)
 

@@ -10,6 +10,8 @@ from personamem_pipeline.memory.generators.base import Generation
 class ScriptedGenerator:
     """Replies with `reply(prompt)`; a reply over `max_tokens` words is cut and unfinished, as a model's would be."""
 
+    template_tokens = 0
+
     def __init__(self, reply: Callable[[str], str], context: int | None = None) -> None:
         self.reply = reply
         self.context = context

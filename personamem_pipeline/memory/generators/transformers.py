@@ -97,6 +97,10 @@ class TransformersGenerator:
         self.batch_size = batch_size
         self.context: int | None = getattr(self.model.config, "max_position_embeddings", None)
 
+    @property
+    def template_tokens(self) -> int:
+        return self.renderer.template_tokens
+
     def count(self, text: str) -> int:
         return self.renderer.count(text)
 

@@ -140,6 +140,10 @@ class VllmGenerator:
         """End the engine. Dropping the last reference does not: vLLM 0.31 keeps some of its own."""
         self.llm.llm_engine.engine_core.shutdown()
 
+    @property
+    def template_tokens(self) -> int:
+        return self.renderer.template_tokens
+
     def count(self, text: str) -> int:
         return self.renderer.count(text)
 

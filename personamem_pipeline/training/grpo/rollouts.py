@@ -38,6 +38,10 @@ class PolicyGenerator:
 
     context = None
 
+    @property
+    def template_tokens(self) -> int:
+        return self.renderer.template_tokens
+
     def __init__(self, renderer: Renderer, sample: Sample) -> None:
         self.renderer, self.sample = renderer, sample
 

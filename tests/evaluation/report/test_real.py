@@ -41,7 +41,7 @@ def test_a_report_and_the_next_one(
 
     worse = asked(source, memory, model, grpo=0.5)
     moved = changes(
-        worse, tmp_path / "first", benchmark="b" * 64, orders=source.orders, seed=source.seed, resamples=300
+        worse, tmp_path / "first", benchmark="b" * 64, orders=source.orders, seed=source.seed, resamples=300, reading={}
     )
     found = build(
         source,

@@ -13,7 +13,7 @@ from personamem_pipeline.errors import UserError
 from personamem_pipeline.evaluation.records import Answer, Outputs
 from personamem_pipeline.evaluation.results import ONE_PERSON, build, certificate_funnel, load, totals_of
 from personamem_pipeline.evaluation.scoring.answers import AnswerKey, answer_key, answers, open_answers
-from personamem_pipeline.evaluation.scoring.changes import changes
+from personamem_pipeline.evaluation.scoring.changes import Incomparable, changes
 from personamem_pipeline.evaluation.scoring.runs import SystemRun
 from personamem_pipeline.evaluation.scoring.shown import select_shown
 from personamem_pipeline.evaluation.source import Source
@@ -152,7 +152,7 @@ def test_changes_against_an_earlier_report(
     source: Source, runs: Runs, memory: MemoryConfig, model: Callable[[float], Any], tmp_path: Path
 ) -> None:
     earlier = put(tmp_path / "earlier", source, asked(source, memory, model, grpo=0.0))
-    same: dict[str, Any] = {"benchmark": "v1", "orders": 2, "seed": 0, "resamples": 300}
+    same: dict[str, Any] = {"benchmark": "v1", "orders": 2, "seed": 0, "resamples": 300, "reading": {}}
     found = changes(runs, earlier, **same)
     assert found is not None and found["against"] == "earlier"
     tests = {row["system"]: row for row in found["tests"]}
@@ -174,10 +174,15 @@ def test_changes_against_an_earlier_report(
 
 def test_reports_that_asked_something_else_are_not_compared(source: Source, runs: Runs, tmp_path: Path) -> None:
     earlier = put(tmp_path / "earlier", source, runs)
-    same: dict[str, Any] = {"benchmark": "v1", "orders": 2, "seed": 0, "resamples": 300}
-    for other in ({"benchmark": "v2"}, {"orders": 4}, {"seed": 1}):
-        with pytest.raises(UserError, match="did not ask the same"):
+    same: dict[str, Any] = {"benchmark": "v1", "orders": 2, "seed": 0, "resamples": 300, "reading": {}}
+    for other in ({"benchmark": "v2"}, {"orders": 4}, {"seed": 1}, {"reading": {"temperature": 0.1}}):
+        with pytest.raises(Incomparable, match="did not ask the same"):
             changes(runs, earlier, **{**same, **other})
+    written = (earlier / "results.json").read_text()
+    (earlier / "results.json").write_text(written.replace('"format": 4', '"format": 3'))
+    with pytest.raises(Incomparable, match="not the results"):
+        changes(runs, earlier, **same)
+    (earlier / "results.json").write_text(written)
     (earlier / "answers.parquet").unlink()
     with pytest.raises(UserError, match="has no answers"):
         changes(runs, earlier, **same)

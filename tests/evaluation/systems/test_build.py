@@ -78,6 +78,17 @@ def test_systems_that_cannot_be_run_are_told(source: Source, memory: MemoryConfi
     assert [remark.split(":")[0] for remark in remarks] == [
         "persona_only was left out", "swapped_history was left out",
     ]  # fmt: skip
+
+    def without(evidence: int) -> Source:
+        questions = [
+            q.model_copy(update={"evidence": ()}) if i < evidence else q for i, q in enumerate(source.questions)
+        ]
+        return replace(source, questions=questions)
+
+    chosen, remarks = selected(CONFIG, memory, without(evidence=3))
+    assert "oracle" in chosen and "located for 3 of 32 questions" in remarks[0]
+    chosen, remarks = selected(CONFIG, memory, without(evidence=32))
+    assert "oracle" not in chosen and remarks == ["oracle was left out: no evidence was located for any question"]
     long, _ = selected(CONFIG, memory.model_copy(update={"protocol": "full_context"}), source)
     assert set(CONFIG.systems) - set(long) == {"full_context", "query_aware"}
 
@@ -127,7 +138,7 @@ def test_a_journal_is_found_by_all_that_decides_replies_and_by_nothing_else(
     ]
     assert all(key(one, other, "benchmark-1") != own for one, other in different)
     assert key(system, needs, "benchmark-2") != own
-    monkeypatch.setattr(build, "GENERATION", "replies/99")
+    monkeypatch.setattr(build, "replying_code", lambda: "other code")
     assert key(system, needs, "benchmark-1") != own
 
 
@@ -136,6 +147,12 @@ def test_the_released_prompt_is_part_of_what_decides(needs: Needs, monkeypatch: 
     own = key(system, needs, "b")
     monkeypatch.setattr(build.query_aware, "prompt_texts", lambda style: "another prompt")
     assert key(system, needs, "b") != own
+
+
+def test_a_file_of_answers_with_open_ones_is_another_journal(needs: Needs, tmp_path: Path) -> None:
+    (tmp_path / "theirs.jsonl").write_text("{}")
+    system = SystemConfig(reading="predictions", path=str(tmp_path / "theirs.jsonl"))
+    assert key(system, needs, "b") != key(system.model_copy(update={"open": True}), needs, "b")
 
 
 def test_prompts_that_no_training_showed_are_told(memory: MemoryConfig) -> None:
