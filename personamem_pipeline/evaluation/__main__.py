@@ -21,8 +21,6 @@ from personamem_pipeline.evaluation import curves as training_curves
 from personamem_pipeline.evaluation.asking import Asking
 from personamem_pipeline.evaluation.assemble import Before
 from personamem_pipeline.evaluation.journal import Journal
-from personamem_pipeline.evaluation.judging.panel import Panel
-from personamem_pipeline.evaluation.judging.prompts import versions as rubrics
 from personamem_pipeline.evaluation.models import ENDPOINT, Model, Models, endpoint_model, local_model
 from personamem_pipeline.evaluation.provenance import provenance, refuse_shared_persons, rejected_rows
 from personamem_pipeline.evaluation.report.markdown import summary
@@ -67,19 +65,13 @@ def evaluate(job: StageJob, progress: Progress, load_generator: OpenGenerator | 
     asking = Asking(inputs["benchmark"], needs, systems, store.root / "scratch" / ANSWERS)
     spent = Spent(config.prices, config.budget_tokens)
     runner = Runner(source, progress, spent)
-    asking.everybody(runner)
-    probes = asking.probes(runner)
-    models.close()
-    panel = Panel.configured(config.judges, config.seed)
-    runs, judging = assemble.judged(assemble.read_runs(asking), asking, panel, progress)
+    outcome = assemble.ask_and_judge(asking, runner)
     found = assemble.figures(
         asking,
-        runs,
-        judging=judging,
-        probes=probes,
+        outcome,
         before=before,
         remarks=remarks,
-        provenance={**block, "judges": list(panel.names), "rubrics": rubrics()},
+        provenance=block,
         rejected=rejected_rows(store, inputs["benchmark"]),
     )
     directory = job.scratch_directory() / "report"
@@ -91,7 +83,7 @@ def evaluate(job: StageJob, progress: Progress, load_generator: OpenGenerator | 
     assemble.write(
         directory,
         found,
-        runs,
+        outcome.runs,
         curves=training_curves.select(curves),
         pooled=_pooled(store, job.inputs.get("seeds", ""), found),
     )

@@ -17,7 +17,7 @@ from personamem_pipeline.evaluation.leak import Remembering, probe
 from personamem_pipeline.evaluation.records import MemoryStep
 from personamem_pipeline.evaluation.runner import Runner
 from personamem_pipeline.evaluation.source import Batch, Source
-from personamem_pipeline.evaluation.systems import build
+from personamem_pipeline.evaluation.systems import build, keys
 from personamem_pipeline.evaluation.systems.base import System
 from personamem_pipeline.evaluation.systems.build import Needs
 from personamem_pipeline.evaluation.systems.guessers import guessers
@@ -45,7 +45,7 @@ class Asking:
         for name, system in sorted(self.systems.items(), key=lambda item: models.index(item[1].model)):
             runner.run(name, self.journal(name), partial(self.make, name, system))
         for guesser in guessers(self.source.questions):
-            key = {"code": build.replying_code(), "benchmark": self.benchmark, **self._asked}
+            key = {"code": keys.replying_code(), "benchmark": self.benchmark, **self._asked}
             self.journals[guesser.name] = Journal.of(self.directory, guesser.name, key)
             runner.run(guesser.name, self.journals[guesser.name], partial(_itself, guesser))
 
@@ -55,7 +55,7 @@ class Asking:
             system = self.systems[name]
             own = self._writer(system)
             memories = self.journal(own).path.stem if own and system.reading == "swapped_history" else None
-            key = build.key(system, self.needs, self.benchmark, memories)
+            key = keys.key(system, self.needs, self.benchmark, memories)
             self.journals[name] = Journal.of(self.directory, name, key)
         return self.journals[name]
 

@@ -19,14 +19,15 @@ from personamem_pipeline.evaluation.judging.anchors import read_anchors
 from personamem_pipeline.evaluation.judging.audit import audit
 from personamem_pipeline.evaluation.judging.briefs import evidence_turns
 from personamem_pipeline.evaluation.judging.panel import Panel
+from personamem_pipeline.evaluation.judging.prompts import versions as rubrics
 from personamem_pipeline.evaluation.records import Answer, MemoryStep, OpenAnswer, Role
 from personamem_pipeline.evaluation.report.files import write_report
+from personamem_pipeline.evaluation.runner import Runner
 from personamem_pipeline.evaluation.scoring.answers import AnswerKey, answer_key, answers, open_answers
 from personamem_pipeline.evaluation.scoring.changes import Incomparable, changes
 from personamem_pipeline.evaluation.scoring.runs import SystemRun, at_the_end
 from personamem_pipeline.evaluation.systems import build
 from personamem_pipeline.evaluation.systems.guessers import guessers
-from personamem_pipeline.presets import EvaluationConfig
 from personamem_pipeline.records import Rejection
 from personamem_pipeline.settings import PROJECT
 from personamem_pipeline.stage import Interrupted, Progress
@@ -42,6 +43,17 @@ class Before:
 
     directory: Path
     version: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an evaluation found, before figures are made of it."""
+
+    runs: Mapping[str, SystemRun]
+    probes: Sequence[Mapping[str, Any]]
+    judging: Mapping[str, Any] | None
+    judged_by: Mapping[str, Any]
+    """For the provenance: names of the judges, versions of the rubrics."""
 
 
 def read_runs(asking: Asking) -> dict[str, SystemRun]:
@@ -79,7 +91,18 @@ def _light(step: MemoryStep, role: Role) -> MemoryStep:
     return step if role == "model" else step.model_copy(update={"memory": "", "turns": ()})
 
 
-def judged(
+def ask_and_judge(asking: Asking, runner: Runner) -> Outcome:
+    """Ask everybody what is not answered yet, probe who writes, and have the open answers judged."""
+    config = asking.needs.evaluation
+    asking.everybody(runner)
+    probes = asking.probes(runner)
+    asking.needs.models.close()
+    panel = Panel.configured(config.judges, config.seed)
+    runs, judging = _judged(read_runs(asking), asking, panel, runner.progress)
+    return Outcome(runs, probes, judging, {"judges": list(panel.names), "rubrics": rubrics()})
+
+
+def _judged(
     runs: Mapping[str, SystemRun], asking: Asking, panel: Panel, progress: Progress
 ) -> tuple[dict[str, SystemRun], dict[str, Any] | None]:
     """The same runs with the panel's verdicts on their open answers, and how far the panel can be relied on."""
@@ -104,17 +127,15 @@ def judged(
 
 def figures(
     asking: Asking,
-    runs: Mapping[str, SystemRun],
+    outcome: Outcome,
     *,
-    judging: Mapping[str, Any] | None,
-    probes: Sequence[Mapping[str, Any]],
     before: Before | None,
     remarks: Sequence[str],
     provenance: Mapping[str, Any],
     rejected: Sequence[Rejection],
 ) -> results.Results:
     """All figures of the report."""
-    config: EvaluationConfig = asking.needs.evaluation
+    config, runs = asking.needs.evaluation, outcome.runs
     changed, apart = _changed(asking, runs, before, provenance)
     return results.build(
         asking.source,
@@ -123,12 +144,12 @@ def figures(
         open_threshold=config.open_threshold,
         shown_questions=config.shown_questions,
         prices=config.prices,
-        judging=judging,
-        leak_probe=probes,
+        judging=outcome.judging,
+        leak_probe=outcome.probes,
         changes=changed,
         regression=config.regression,
         remarks=[*remarks, *_about_form(runs), *_too_long(asking, runs), *apart],
-        provenance=provenance,
+        provenance={**provenance, **outcome.judged_by},
         rejected=rejected,
     )
 

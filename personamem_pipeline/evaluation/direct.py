@@ -15,11 +15,12 @@ from typing import Any
 
 from personamem_pipeline.evaluation import assemble
 from personamem_pipeline.evaluation.asking import Asking
-from personamem_pipeline.evaluation.judging.panel import Panel
 from personamem_pipeline.evaluation.models import ENDPOINT, Model, Models, endpoint_model, local_model
+from personamem_pipeline.evaluation.provenance import refuse_trained_on
 from personamem_pipeline.evaluation.runner import Runner, Spent
 from personamem_pipeline.evaluation.source import Source
 from personamem_pipeline.evaluation.systems.build import Needs, selected
+from personamem_pipeline.lineage import PASSPORT, read_passport
 from personamem_pipeline.memory.generators.find import PUBLISHED, find_model
 from personamem_pipeline.presets import EvaluationConfig, MemoryConfig, SystemConfig
 from personamem_pipeline.presets.evaluation import Reading
@@ -62,6 +63,7 @@ def evaluate_directly(
     config = direct.config.model_copy(update={"systems": systems, "regression": _nothing_watched(direct.config)})
     config = EvaluationConfig.model_validate(config.model_dump())
     chosen, remarks = selected(config, memory, source)
+    remarks += _training_of(direct, source, settings)
     if rejected:
         remarks.append(f"{len(rejected)} rows of the table cannot be asked; the first: {rejected[0].reason}")
     for remark in remarks:
@@ -73,16 +75,12 @@ def evaluate_directly(
     asking = Asking(benchmark, needs, chosen, store.root / "scratch" / "answers")
     spent = Spent(config.prices, config.budget_tokens)
     runner = Runner(source, progress, spent)
-    asking.everybody(runner)
-    probes = asking.probes(runner)
-    models.close()
-    panel = Panel.configured(config.judges, config.seed)
-    runs, judging = assemble.judged(assemble.read_runs(asking), asking, panel, progress)
+    outcome = assemble.ask_and_judge(asking, runner)
     found = assemble.figures(
-        asking, runs, judging=judging, probes=probes, before=None, remarks=remarks,
-        provenance=_provenance(direct, model, memory, config, benchmark, panel), rejected=rejected,
+        asking, outcome, before=None, remarks=remarks, rejected=rejected,
+        provenance=_provenance(direct, model, memory, config, benchmark),
     )  # fmt: skip
-    assemble.write(out, found, runs, curves={}, pooled=None)
+    assemble.write(out, found, outcome.runs, curves={}, pooled=None)
     progress.say("this run asked for %s", spent)
     return found
 
@@ -113,12 +111,29 @@ def _model(direct: Direct, settings: Settings, progress: Progress) -> tuple[Mode
     return model, found.memory.model_copy(update=dict(direct.memory))
 
 
+def _training_of(direct: Direct, source: Source, settings: Settings) -> list[str]:
+    """Refuses a checkpoint of this project that was trained on the people asked about; a remark where nobody can tell."""
+    if direct.model == ENDPOINT:
+        return []
+    directory = find_model(direct.model, settings).directory
+    version = read_passport(directory).inputs.get("training_dataset") if (directory / PASSPORT).is_file() else None
+    if version is None:
+        return []
+    dataset = Store(settings.store).path("training_dataset", version)
+    if not dataset.is_dir():
+        return [
+            f"whether the model was trained on these people cannot be told: training_dataset {version[:12]} is not here"
+        ]
+    refuse_trained_on(dataset, set(source.by_person))
+    return []
+
+
 def _nothing_watched(config: EvaluationConfig) -> Any:
     return config.regression.model_copy(update={"systems": ()})
 
 
 def _provenance(
-    direct: Direct, model: Model, memory: MemoryConfig, config: EvaluationConfig, benchmark: str, panel: Panel
+    direct: Direct, model: Model, memory: MemoryConfig, config: EvaluationConfig, benchmark: str
 ) -> dict[str, Any]:
     return {
         "model": direct.model,
@@ -127,5 +142,4 @@ def _provenance(
         "memory": memory.model_dump(mode="json"),
         "engine": config.engine,
         "temperature": config.temperature,
-        "judges": list(panel.names),
     }

@@ -6,6 +6,7 @@ Fails closed: a checkpoint whose dataset is gone or changed, or that was trained
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -14,6 +15,7 @@ from personamem_pipeline.arrow import stream_parquet
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.lineage import GRAPH, PASSPORT, read_passport
 from personamem_pipeline.presets import Preset, SystemConfig
+from personamem_pipeline.questions.copying import HISTORIES
 from personamem_pipeline.records import Rejection
 from personamem_pipeline.store import REJECTED, Store
 
@@ -84,15 +86,20 @@ def refuse_shared_persons(store: Store, rows: Sequence[Mapping[str, Any]], perso
             )
         if row["name"] != "training_dataset":
             continue
-        path = store.path(row["kind"], row["version"]) / "histories.parquet"
-        trained_on = set(pq.read_table(path, columns=["person_id"])["person_id"].to_pylist())
-        if shared := sorted(trained_on & persons):
-            raise UserError(
-                f"{len(shared)} people of the benchmark are in the training data, the first is {shared[0]}",
-                where=path,
-                expected="checkpoints trained on other people than the benchmark's",
-                remedy="materialize training_dataset and benchmark from the same shards, then train again",
-            )
+        refuse_trained_on(store.path(row["kind"], row["version"]), persons)
+
+
+def refuse_trained_on(training_dataset: Path, persons: set[str]) -> None:
+    """Refuse people who are in a training dataset's directory."""
+    path = training_dataset / HISTORIES
+    trained_on = set(pq.read_table(path, columns=["person_id"])["person_id"].to_pylist())
+    if shared := sorted(trained_on & persons):
+        raise UserError(
+            f"{len(shared)} people of the benchmark are in the training data, the first is {shared[0]}",
+            where=path,
+            expected="checkpoints trained on other people than the benchmark's",
+            remedy="materialize training_dataset and benchmark from the same shards, then train again",
+        )
 
 
 def rejected_rows(store: Store, benchmark_version: str) -> list[Rejection]:

@@ -1,16 +1,9 @@
-"""From the preset's list to systems: what each is called, what it needs, and what decides its replies.
-
-`selected` says which of the listed systems cannot be run here, and why; a report tells it. `key` is what a system's journal
-is found by.
-"""
+"""From the preset's list to systems: which can be run here (a report tells why not), what each is called, and making it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +17,9 @@ from personamem_pipeline.evaluation.systems.embedders import EmbeddingRanker, em
 from personamem_pipeline.evaluation.systems.embedding_endpoint import EmbeddingEndpoint
 from personamem_pipeline.evaluation.systems.memory import Memories, MemorySystem, Oracle, SwappedHistory
 from personamem_pipeline.evaluation.systems.retrieval import Retrieval, bm25_ranker
-from personamem_pipeline.memory.prompts import prompt_texts
 from personamem_pipeline.presets import EvaluationConfig, MemoryConfig, SystemConfig
-from personamem_pipeline.seeds import digest
 from personamem_pipeline.settings import PROJECT, load_settings
-from personamem_pipeline.store import sha256_file
 
-CODE = ("memory", "evaluation/systems", "evaluation/asked.py", "evaluation/source.py", "questions/options.py")
-"""What of our code decides replies; parsing and scoring are no part of it."""
-ENGINES = {"torch": "torch", "transformers": "transformers", "vllm": "vllm", "bm25s": "bm25s", "mem0": "mem0ai"}
-"""Module -> package."""
 TRAINED = ("sft", "grpo")
 CONTROLS = ("oracle", "swapped_history", "no_history", "persona_only", "query_aware")
 LABELS = {
@@ -143,43 +129,13 @@ def memory_config(system: SystemConfig, memory: MemoryConfig) -> MemoryConfig:
     return memory.model_copy(update=changed)
 
 
-def key(system: SystemConfig, needs: Needs, benchmark: str, memories: str | None = None) -> dict[str, Any]:
-    """All that decides a system's replies. `memories`: the journal that a system reads instead of writing."""
-    config, source = needs.evaluation, needs.source
-    asked = {"benchmark": benchmark, "orders": source.orders, "seed": source.seed, "batch": source.people_per_batch}
-    if system.reading == "predictions":
-        return {"code": replying_code(), **asked, "open": system.open, "file": sha256_file(_predictions(system))}
-    memory = memory_config(system, needs.memory)
-    prompts = prompt_texts(memory.prompts)
-    more: dict[str, Any] = {}
-    if system.reading in ("bm25", "embedding", "mem0"):
-        more["retrieval"] = config.retrieval.model_dump(mode="json")
-    if system.reading in ("embedding", "mem0"):
-        more["embedder"] = _embedding(needs).embedder.name
-    if system.reading == "query_aware":
-        prompts += query_aware.prompt_texts(memory.prompts)
-    if memories:
-        more["memories"] = memories
-    return {
-        "code": replying_code(),
-        **asked,
-        "reading": system.reading,
-        "open": system.open,
-        "model": needs.models[system.model].identity,
-        "memory": memory.model_dump(mode="json"),
-        "prompts": prompts,
-        "decoding": [config.engine, config.temperature, config.seed, config.batch_size],
-        **more,
-    }
-
-
 def make(name: str, system: SystemConfig, needs: Needs, memories: Memories) -> System:
     """The system itself, its model loaded. `memories` are those that the model's own system left."""
     own = named(name, system, needs.models)
     if system.reading == "predictions":
         from personamem_pipeline.evaluation.predictions import Predictions
 
-        return Predictions(own, _predictions(system), needs.source)
+        return Predictions(own, predictions_file(system), needs.source)
     generator, config = needs.models.generator(system.model), memory_config(system, needs.memory)
     simple: Mapping[str, Callable[..., System]] = {
         "memory": MemorySystem,
@@ -196,12 +152,12 @@ def make(name: str, system: SystemConfig, needs: Needs, memories: Memories) -> S
     if system.reading == "mem0":
         from personamem_pipeline.evaluation.systems.mem0 import mem0_product
 
-        return mem0_product(own, generator, config, needs.evaluation.retrieval, _embedding(needs).embedder)
-    ranker = bm25_ranker() if system.reading == "bm25" else _embedding(needs)
+        return mem0_product(own, generator, config, needs.evaluation.retrieval, embedder_of(needs).embedder)
+    ranker = bm25_ranker() if system.reading == "bm25" else embedder_of(needs)
     return Retrieval(own, generator, config, needs.evaluation.retrieval, ranker)
 
 
-def _embedding(needs: Needs) -> EmbeddingRanker:
+def embedder_of(needs: Needs) -> EmbeddingRanker:
     """The preset's embedder, its vectors kept."""
     settings = load_settings()
     key = settings.embedding_api_key.get_secret_value() if settings.embedding_api_key else None
@@ -209,14 +165,6 @@ def _embedding(needs: Needs) -> EmbeddingRanker:
     return embedding_ranker(needs.evaluation.retrieval.embedder, needs.cache, endpoint)
 
 
-@cache
-def replying_code() -> str:
-    """A digest of the code that asks and reads, and of the engines' versions: an edit is another journal."""
-    room = PROJECT / "personamem_pipeline"
-    files = sorted(file for name in CODE for file in ([room / name] if "." in name else (room / name).rglob("*.py")))
-    engines = {package: version(package) for module, package in ENGINES.items() if find_spec(module)}
-    return digest([[[file.relative_to(room).as_posix(), sha256_file(file)] for file in files], engines])
-
-
-def _predictions(system: SystemConfig) -> Path:
+def predictions_file(system: SystemConfig) -> Path:
+    """Where a system's file of answers is."""
     return (PROJECT / system.path).resolve()

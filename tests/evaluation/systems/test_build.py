@@ -11,8 +11,9 @@ import pytest
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.evaluation.models import Model, Models
 from personamem_pipeline.evaluation.source import Source
-from personamem_pipeline.evaluation.systems import build
-from personamem_pipeline.evaluation.systems.build import Needs, key, memory_config, named, selected, unfamiliar
+from personamem_pipeline.evaluation.systems import keys
+from personamem_pipeline.evaluation.systems.build import Needs, memory_config, named, selected, unfamiliar
+from personamem_pipeline.evaluation.systems.keys import key
 from personamem_pipeline.memory.generators.base import Generator
 from personamem_pipeline.memory.generators.scripted import ScriptedGenerator
 from personamem_pipeline.presets import EvaluationConfig, MemoryConfig, SystemConfig
@@ -138,14 +139,14 @@ def test_a_journal_is_found_by_all_that_decides_replies_and_by_nothing_else(
     ]
     assert all(key(one, other, "benchmark-1") != own for one, other in different)
     assert key(system, needs, "benchmark-2") != own
-    monkeypatch.setattr(build, "replying_code", lambda: "other code")
+    monkeypatch.setattr(keys, "replying_code", lambda: "other code")
     assert key(system, needs, "benchmark-1") != own
 
 
 def test_the_released_prompt_is_part_of_what_decides(needs: Needs, monkeypatch: pytest.MonkeyPatch) -> None:
     system = SystemConfig(reading="query_aware")
     own = key(system, needs, "b")
-    monkeypatch.setattr(build.query_aware, "prompt_texts", lambda style: "another prompt")
+    monkeypatch.setattr(keys.query_aware, "prompt_texts", lambda style: "another prompt")
     assert key(system, needs, "b") != own
 
 
