@@ -20,7 +20,7 @@ from personamem_pipeline.errors import UserError
 from personamem_pipeline.evaluation.asked import ask
 from personamem_pipeline.evaluation.regression import regressions
 from personamem_pipeline.evaluation.scoring import pairs
-from personamem_pipeline.evaluation.scoring.forget import forget
+from personamem_pipeline.evaluation.scoring.forget import forget_rows
 from personamem_pipeline.evaluation.scoring.ledger import ledger
 from personamem_pipeline.evaluation.scoring.opened import open_scores
 from personamem_pipeline.evaluation.scoring.rows import Rows
@@ -92,7 +92,7 @@ def build(
         "slices": {name: slices(own, groups) for name, own in rows.items()},
         "type_tests": pairs.type_tests(first[0], first[1], **bounds) if first else [],
         "gaps": [gap for own in rows.values() if (gap := stereotype_gap(own, **bounds)) is not None],
-        "forget": [row for run in systems.values() if (row := forget(run)) is not None],
+        "forget": forget_rows(systems.values()),
         "ledger": ledger(systems, prices),
         "power": pairs.power(first[0], first[1]) if first else None,
         "open": [open_scores(run.open, threshold=open_threshold, **bounds) for run in systems.values() if run.open],

@@ -7,12 +7,34 @@ preference is right; only both together show that something was known and then d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from personamem_pipeline.evaluation.scoring.rows import Rows
 from personamem_pipeline.evaluation.scoring.runs import SystemRun, at_the_end
 from personamem_pipeline.evaluation.scoring.summary import share_bounds
+
+MOMENTS = 2
+
+
+def forget_rows(runs: Iterable[SystemRun]) -> list[dict[str, Any]]:
+    """`forget` of every system, with `both_in_common` over the `in_common` pairs that all of these systems have.
+
+    Which pairs can be measured depends on where a system's chunks end, so that `both` of two systems may be over different
+    questions; only `both_in_common` compares them.
+    """
+    found = [(run, row) for run in runs if (row := forget(run)) is not None]
+    places = [{(a.question_id, a.order) for a in run.answers if a.moment == "before_forget"} for run, _ in found]
+    common = set.intersection(*(own for own in places if own)) if any(places) else set()
+    return [{**row, "in_common": len(common), "both_in_common": _both(run, common)} for run, row in found]
+
+
+def _both(run: SystemRun, places: set[tuple[str, int]]) -> float | None:
+    marks: dict[tuple[str, int], list[bool]] = {}
+    for answer in run.answers:
+        if (answer.question_id, answer.order) in places:
+            marks.setdefault((answer.question_id, answer.order), []).append(answer.correct)
+    return _share([all(own) for own in marks.values() if len(own) == MOMENTS])
 
 
 def forget(run: SystemRun) -> dict[str, Any] | None:

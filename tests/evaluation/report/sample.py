@@ -69,7 +69,8 @@ def sample(
                        for kind in TYPES],
         "gaps": [{"system": row[0], "stereotypical": row[5] + 0.04, "anti_stereotypical": row[5] - 0.06, "gap": 0.1,
                   "low": -0.02, "high": 0.22} for row in SYSTEMS],
-        "forget": [{"system": row[0], "asked": 40, "pairs": 34, "recalled_before": row[5] + 0.1, "forgotten_after": 0.82,
+        "forget": [{"system": row[0], "asked": 40, "pairs": 34, "in_common": 30,
+                    "both_in_common": 0.5, "recalled_before": row[5] + 0.1, "forgotten_after": 0.82,
                     "both": 0.7 * row[5], "low": 0.7 * row[5] - 0.08, "high": 0.7 * row[5] + 0.1, "dropped": 0.6,
                     "not_measurable": 6} for row in SYSTEMS if row[3] in ("memory", "full_context", "bm25", "embedding")],
         "ledger": [_ledger(*row) for row in SYSTEMS if row[6]],
@@ -132,7 +133,8 @@ def gapped() -> dict[str, Any]:
          "picked": [None, None], "correct": [False, False], "output": "", "open_answer": None, "judgements": []}}}
         for question in results["shown"]
     ]  # fmt: skip
-    forget = {"system": "grpo", "asked": 2, "pairs": 0, "recalled_before": None, "forgotten_after": None, "both": None,
+    forget = {"system": "grpo", "asked": 2, "pairs": 0, "in_common": 0,
+              "both_in_common": None, "recalled_before": None, "forgotten_after": None, "both": None,
               "low": None, "high": None, "dropped": None, "not_measurable": 2}  # fmt: skip
     nothing: dict[str, list[Any]] = {
         "tests": [],

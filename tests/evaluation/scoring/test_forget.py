@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from personamem_pipeline.evaluation.records import Answer
-from personamem_pipeline.evaluation.scoring.forget import forget
+from personamem_pipeline.evaluation.scoring.forget import forget, forget_rows
 from tests.evaluation.scoring.made import row, run
 
 FORGET = {"pref_type": "ask_to_forget"}
@@ -57,3 +57,12 @@ def test_both_is_at_most_either(items: list[tuple[bool | None, bool]]) -> None:
     if found["pairs"]:
         assert found["recalled_before"] + found["forgotten_after"] - 1 - 1e-9 <= found["both"]
         assert found["both"] <= min(found["recalled_before"], found["forgotten_after"])
+
+
+def test_systems_are_compared_on_the_pairs_that_all_of_them_have() -> None:
+    wide = run([*pair("q1", "p1", True, True), *pair("q2", "p2", False, True)], name="wide")
+    narrow = run([*pair("q1", "p1", True, True), *pair("q2", "p2", None, True)], name="narrow")
+    first, second = forget_rows([wide, narrow])
+    assert (first["both"], first["pairs"], second["both"], second["pairs"]) == (0.5, 2, 1.0, 1)
+    assert (first["in_common"], first["both_in_common"], second["both_in_common"]) == (1, 1.0, 1.0)
+    assert forget_rows([]) == []
