@@ -21,13 +21,21 @@ from personamem_pipeline.evaluation import curves as training_curves
 from personamem_pipeline.evaluation.asking import Asking
 from personamem_pipeline.evaluation.assemble import Before
 from personamem_pipeline.evaluation.journal import Journal
-from personamem_pipeline.evaluation.models import ENDPOINT, Model, Models, endpoint_model, local_model
+from personamem_pipeline.evaluation.models import (
+    ENDPOINT,
+    Model,
+    Models,
+    directory_identity,
+    endpoint_model,
+    local_model,
+)
 from personamem_pipeline.evaluation.provenance import provenance, refuse_shared_persons, rejected_rows
 from personamem_pipeline.evaluation.report.markdown import summary
 from personamem_pipeline.evaluation.runner import Runner, Spent
 from personamem_pipeline.evaluation.source import benchmark_source
 from personamem_pipeline.evaluation.systems.build import Needs, selected, unfamiliar
 from personamem_pipeline.memory.generators.base import Generator
+from personamem_pipeline.settings import PROJECT
 from personamem_pipeline.stage import Progress, StageJob, StageResult, run_stage
 from personamem_pipeline.store import Store
 
@@ -107,6 +115,9 @@ def _models(
         if load_generator is not None:
             model = Model(label, inputs[parent], _opened(load_generator, directory))
         found[name] = model
+    for name in {system.model for system in job.preset.evaluation.systems.values()} - {*found, ENDPOINT}:
+        directory = (PROJECT / name).resolve()
+        found[name] = local_model(directory.name, directory_identity(directory), directory, job.preset.evaluation)
     return {**found, ENDPOINT: endpoint_model(lambda: progress.stop_requested)}
 
 

@@ -42,7 +42,13 @@ class Asking:
     def everybody(self, runner: Runner) -> None:
         """Ask every system what it has not answered yet. Systems of one model follow each other: loading is slow."""
         models = list(dict.fromkeys(system.model for system in self.systems.values()))
-        for name, system in sorted(self.systems.items(), key=lambda item: models.index(item[1].model)):
+
+        def turn(item: tuple[str, SystemConfig]) -> tuple[int, bool]:
+            return models.index(item[1].model), item[
+                1
+            ].reading == "swapped_history"  # after those whose memories it takes
+
+        for name, system in sorted(self.systems.items(), key=turn):
             runner.run(name, self.journal(name), partial(self.make, name, system))
         for guesser in guessers(self.source.questions):
             key = {"code": keys.replying_code(), "benchmark": self.benchmark, **self._asked}

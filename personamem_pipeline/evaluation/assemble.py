@@ -160,6 +160,8 @@ def _about_form(runs: Mapping[str, SystemRun]) -> list[str]:
     for name, run in runs.items():
         given = at_the_end(run.answers)
         unread = sum(answer.picked is None and not answer.problem for answer in given) / len(given)
+        if unasked := sum(bool(answer.problem) for answer in given) / len(given):
+            found.append(f"{name}: {unasked:.0%} of its prompts were over the context or refused, and count as wrong")
         if unread > UNREAD:
             found.append(
                 f"{name}: {unread:.0%} of its answers name no option, so its score says little of what it knows"
@@ -186,10 +188,13 @@ def _changed(
             runs, before.directory, benchmark=asking.benchmark, orders=source.orders, seed=source.seed,
             resamples=asking.needs.evaluation.bootstrap, against=before.version,
             reading={name: provenance[name] for name in ("memory", "engine", "temperature")},
+            configured=provenance["systems"],
         )  # fmt: skip
     except Incomparable as error:
         return None, [f"not compared with the report before: {error.problem}"]
-    return found, []
+    assert found is not None, "there is an earlier report"
+    other = [f"{name}: configured otherwise than in the report before, so not compared" for name in found["left_out"]]
+    return found, other
 
 
 def write(

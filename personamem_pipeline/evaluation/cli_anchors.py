@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from personamem_pipeline.errors import UserError
+
 if TYPE_CHECKING:
     from personamem_pipeline.evaluation.judging.anchors import Anchors
     from personamem_pipeline.evaluation.judging.drawing import Judged
@@ -76,6 +78,12 @@ def _benchmark(arguments: argparse.Namespace, judged: Judged) -> Path:
     from personamem_pipeline.store import Store
 
     if arguments.benchmark:
+        if not (arguments.benchmark / "questions.parquet").is_file():
+            raise UserError(
+                "no benchmark is there",
+                where=arguments.benchmark,
+                expected="a directory with questions.parquet and histories.parquet",
+            )
         return Path(arguments.benchmark)
     return find_benchmark(arguments.report, judged.benchmark, Store(load_settings().store))
 

@@ -89,7 +89,13 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     found = evaluate_directly(direct, source, rejected, load_settings(), progress, arguments.out)
     if arguments.json:
         print(
-            json.dumps({name: found[name] for name in ("benchmark", "systems", "tests", "ledger", "remarks")}, indent=1)
+            json.dumps(
+                {
+                    name: found[name]
+                    for name in ("benchmark", "systems", "tests", "open", "forget", "leak_probe", "ledger", "remarks")
+                },
+                indent=1,
+            )
         )
     else:
         _show(found, arguments.out)
@@ -113,15 +119,26 @@ def _show(found: dict[str, Any], out: Path) -> None:
     from rich.table import Table
 
     tokens = {row["system"]: row["tokens_per_question"] for row in found["ledger"]}
+    opened = {row["system"]: "none" if row["mean"] is None else f"{row['mean']:.3f}" for row in found["open"]}
     asked = found["benchmark"]
     title = f"{asked['questions']:,} questions, {asked['persons']:,} people, {asked['option_orders']} option orders"
-    table = Table("system", "accuracy", "95 % interval", "lenient", "unparseable", "tokens a question", title=title)
+    table = Table(
+        "system",
+        "accuracy",
+        "95 % interval",
+        "lenient",
+        "unparseable",
+        "not asked",
+        "open",
+        "tokens a question",
+        title=title,
+    )
     for row in found["systems"]:
         interval = "none" if row["low"] is None else f"{row['low']:.3f} to {row['high']:.3f}"
         cost = f"{tokens[row['name']]:,.0f}" if row["name"] in tokens else ""
         table.add_row(
             row["label"], f"{row['accuracy']:.3f}", interval, f"{row['accuracy_lenient']:.3f}",
-            str(row["unparseable"]), cost,
+            str(row["unparseable"]), str(row["over_long"] + row["refused"]), opened.get(row["name"], ""), cost,
         )  # fmt: skip
     console = Console()
     console.print(table)

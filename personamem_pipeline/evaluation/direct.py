@@ -15,7 +15,14 @@ from typing import Any
 
 from personamem_pipeline.evaluation import assemble
 from personamem_pipeline.evaluation.asking import Asking
-from personamem_pipeline.evaluation.models import ENDPOINT, Model, Models, endpoint_model, local_model
+from personamem_pipeline.evaluation.models import (
+    ENDPOINT,
+    Model,
+    Models,
+    directory_identity,
+    endpoint_model,
+    local_model,
+)
 from personamem_pipeline.evaluation.provenance import refuse_trained_on
 from personamem_pipeline.evaluation.runner import Runner, Spent
 from personamem_pipeline.evaluation.source import Source
@@ -25,10 +32,10 @@ from personamem_pipeline.memory.generators.find import PUBLISHED, find_model
 from personamem_pipeline.presets import EvaluationConfig, MemoryConfig, SystemConfig
 from personamem_pipeline.presets.evaluation import Reading
 from personamem_pipeline.records import Rejection
-from personamem_pipeline.seeds import canonical_json, digest
+from personamem_pipeline.seeds import canonical_json
 from personamem_pipeline.settings import Settings
 from personamem_pipeline.stage import Progress
-from personamem_pipeline.store import Store, sha256_file
+from personamem_pipeline.store import Store
 
 MODEL = "model"
 """What the one model is called in the systems."""
@@ -105,9 +112,7 @@ def _model(direct: Direct, settings: Settings, progress: Progress) -> tuple[Mode
     if direct.model == ENDPOINT:
         return endpoint_model(lambda: progress.stop_requested), PUBLISHED.model_copy(update=dict(direct.memory))
     found = find_model(direct.model, settings)
-    files = sorted(path for path in found.directory.iterdir() if path.is_file())
-    identity = digest([[path.name, sha256_file(path)] for path in files])  # tokenizer and config decide replies, too
-    model = local_model(direct.model, identity, found.directory, direct.config)
+    model = local_model(direct.model, directory_identity(found.directory), found.directory, direct.config)
     return model, found.memory.model_copy(update=dict(direct.memory))
 
 

@@ -18,7 +18,9 @@ from personamem_pipeline.memory.generators.base import Closing, Generator
 from personamem_pipeline.memory.generators.decoded import Decoded
 from personamem_pipeline.memory.generators.load import load_generator
 from personamem_pipeline.presets import EvaluationConfig
+from personamem_pipeline.seeds import digest
 from personamem_pipeline.settings import load_settings
+from personamem_pipeline.store import sha256_file
 
 ENDPOINT = "endpoint"
 Open = Callable[[], Generator]
@@ -78,6 +80,13 @@ class Models:
         """Let go of what is loaded."""
         self._open.clear()
         self._engines.close()
+
+
+def directory_identity(directory: Path) -> str:
+    """A digest of all files of a model directory: tokenizer and configuration decide replies as much as weights."""
+    if not directory.is_dir():
+        raise UserError("no such model directory", where=directory, expected="a local model in Hugging Face's format")
+    return digest([[path.name, sha256_file(path)] for path in sorted(directory.iterdir()) if path.is_file()])
 
 
 def local_model(label: str, identity: str, directory: Path, config: EvaluationConfig) -> Model:

@@ -12,9 +12,9 @@ from functools import cached_property
 from pathlib import Path
 
 from personamem_pipeline.evaluation.predictions_file import Faults, Prediction, Slot, read_predictions, short, slot_name
-from personamem_pipeline.evaluation.records import Outputs, Role
+from personamem_pipeline.evaluation.records import Outputs
 from personamem_pipeline.evaluation.source import Batch, Source
-from personamem_pipeline.evaluation.systems.base import Named
+from personamem_pipeline.evaluation.systems.base import Listed, Named
 from personamem_pipeline.records import Question
 
 
@@ -69,25 +69,13 @@ def check(
 
 
 @dataclass(frozen=True)
-class Predictions:
+class Predictions(Listed):
     """A file as a system beside others. With a `source` the whole file is checked when it is first read, else what each
     batch asks; a question that the file does not answer is never taken as wrong."""
 
     named: Named
     path: Path
     source: Source | None = None
-
-    @property
-    def name(self) -> str:
-        return self.named.name
-
-    @property
-    def label(self) -> str:
-        return self.named.label
-
-    @property
-    def role(self) -> Role:
-        return self.named.role
 
     @cached_property
     def rows(self) -> dict[Slot, Prediction]:

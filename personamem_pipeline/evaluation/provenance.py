@@ -32,15 +32,19 @@ def provenance(store: Store, inputs: Mapping[str, str], preset: Preset, code_ver
         "memory": preset.memory.model_dump(mode="json"),
         "engine": preset.evaluation.engine,
         "temperature": preset.evaluation.temperature,
-        "systems": {name: _plain(system) for name, system in preset.evaluation.systems.items()},
+        "systems": {name: _plain(system, preset) for name, system in preset.evaluation.systems.items()},
         "versions": dict(sorted(inputs.items())),
         "lineage": rows,
         "remarks": _remarks(rows, inputs),
     }
 
 
-def _plain(system: SystemConfig) -> dict[str, Any]:
-    return {key: value for key, value in system.model_dump(mode="json").items() if value not in (None, "", False)}
+def _plain(system: SystemConfig, preset: Preset) -> dict[str, Any]:
+    """A system's settings, with what its search is set to where it searches."""
+    search = {"retrieval": preset.evaluation.retrieval.model_dump(mode="json")}
+    return (search if system.reading in ("bm25", "embedding", "mem0") else {}) | {
+        key: value for key, value in system.model_dump(mode="json").items() if value not in (None, "", False)
+    }
 
 
 def _training(store: Store, version: str) -> dict[str, Any]:

@@ -36,6 +36,8 @@ from personamem_pipeline.questions.released_records import RELEASED
 from personamem_pipeline.records import Question, Rejection
 
 FORMAT = 4
+FEW = 10
+"""Below so many persons a report says that its intervals are too narrow."""
 ONE_PERSON = "the benchmark has one person: without a spread between people there are no intervals and no tests"
 
 Results = dict[str, Any]
@@ -101,12 +103,20 @@ def build(
         "leak_size": pairs.leak_size(systems, rows, **bounds),
         "changes": dict(changes) if changes is not None else None,
         "regressions": regressions(changes, regression) if changes is not None and regression is not None else None,
-        "remarks": [*remarks, *([ONE_PERSON] if len(source.by_person) < 2 else [])],
+        "remarks": [*remarks, *_few(len(source.by_person))],
         "certificate": certificate_funnel(source.questions, rejected),
         "persons": {name: _persons(own.totals()) for name, own in rows.items()},
         "provenance": dict(provenance or {}),
         **shown(source, systems, texts, shown_questions),
     }
+
+
+def _few(persons: int) -> list[str]:
+    if persons < 2:
+        return [ONE_PERSON]
+    # Simulated: they hold the truth in 68 % of benchmarks with 2 persons, 83 % with 3, 94 % with 5, 96 % with 10.
+    told = f"{persons} people are few: intervals hold the truth less often than the 95 % that they say"
+    return [told] if persons < FEW else []
 
 
 def load(path: Path) -> Results:

@@ -28,7 +28,7 @@ class SystemConfig(Section):
     """One system under test: how it comes to know the person (`reading`), and which model answers."""
 
     reading: Reading
-    model: str = Field("grpo", description="base, sft, grpo, or endpoint: the model that the settings name")
+    model: str = Field("grpo", description="base, sft, grpo; endpoint: what the settings name; or a model directory")
     label: str = Field("", description="as reports call it; empty: made from reading and model")
     open: bool = Field(False, description="also ask without options, for the judges")
     memory_tokens: int | None = Field(None, gt=0, description="another cap of the memory than the preset's")

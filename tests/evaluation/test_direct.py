@@ -34,7 +34,7 @@ def evaluate(*more: str, out: Path) -> int:
 def test_a_model_directory_is_evaluated_and_its_answers_are_kept(
     benchmark_at: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    readings = [part for name in ("memory", "no_history", "swapped_history") for part in ("--system", name)]
+    readings = [part for name in ("swapped_history", "memory", "no_history") for part in ("--system", name)]
     assert evaluate(*readings, "--open", "--benchmark", benchmark_at[:8], "--json", out=tmp_path / "one") == 0
     told = json.loads(capsys.readouterr().out)
     assert told["benchmark"]["questions"] == 12
@@ -71,6 +71,15 @@ def test_what_is_mistyped_is_told_before_anything_is_loaded(
 def test_numbers_out_of_range_are_refused(option: list[str], tmp_path: Path) -> None:
     with pytest.raises(SystemExit):
         evaluate(*option, out=tmp_path)
+
+
+def test_swapping_alone_brings_the_memories_with_it(
+    benchmark_at: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate("--system", "swapped_history", "--json", out=tmp_path / "out") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {row["name"] for row in told["systems"]} >= {"swapped_history", "memory"}
+    assert any("3 people are few" in remark for remark in told["remarks"])
 
 
 def test_a_benchmark_is_known_by_its_content(source: Source) -> None:

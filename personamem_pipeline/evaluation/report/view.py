@@ -17,6 +17,8 @@ ROLES = {
     "guesser": "No model: guessers that look at the options alone",
 }
 ALPHA = 0.05
+MOST_UNREAD = 0.2
+"""Share of unparseable answers beyond which a score is not put on top of the page."""
 CHANCE = "Guessing gives 25 %."
 TRAINING = ("grpo", "sft")
 """The comparison that the report is made for, where both were asked."""
@@ -113,6 +115,11 @@ def slices(results: Results) -> dict[str, list[tuple[str, Mapping[str, Mapping[s
     }
 
 
+def _readable(system: Mapping[str, Any]) -> bool:
+    """Whether a system's score is about what it knows: most of its answers name an option."""
+    return float(system["unparseable"]) <= MOST_UNREAD * float(system["n"])
+
+
 def tiles(results: Results) -> list[tuple[str, str]]:
     """(figure, what it is): the few figures that put the headline into proportion."""
     systems = {system["name"]: system for system in results["systems"]}
@@ -125,9 +132,9 @@ def tiles(results: Results) -> list[tuple[str, str]]:
             ("swapped_history", "right with another person's memory"),
             ("no_history", "right with no memory at all"),
         )
-        if name in systems
+        if name in systems and _readable(systems[name])
     ]
-    if tokens.get("grpo") and tokens.get("full_context"):
+    if tokens.get("grpo") and tokens.get("full_context") and _readable(systems["full_context"]):
         ratio = tokens["full_context"] / tokens["grpo"]
         found.append(
             (

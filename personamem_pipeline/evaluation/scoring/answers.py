@@ -6,6 +6,7 @@ names it. Rows that silently drop out of a denominator are how scores drift.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +16,12 @@ from personamem_pipeline.evaluation.asked import Asked, ask, evidence_distances,
 from personamem_pipeline.evaluation.records import Answer, Labels, Moment, OpenAnswer, Reply
 from personamem_pipeline.evaluation.scoring import parsing
 from personamem_pipeline.evaluation.source import Source
-from personamem_pipeline.memory.prompts import open_answer, without_thinking
+from personamem_pipeline.memory.prompts import without_thinking
 from personamem_pipeline.records import Question
 
 Place = tuple[str, int, Moment]
 """(question_id, order, moment)."""
+_QUOTE = re.compile(r"\s*([-*>\"\u201c]|\(?none\)?\.?\s*$)", re.IGNORECASE)
 _OF_THE_QUESTION = tuple(name for name in Labels.model_fields if name not in ("system", "distance"))
 
 
@@ -139,7 +141,7 @@ def open_answers(
         OpenAnswer(
             **key.labels[question],
             system=system,
-            answer=open_answer(reply.output) if quotes_first else without_thinking(reply.output).strip(),
+            answer=spoken(reply.output) if quotes_first else without_thinking(reply.output).strip(),
             judgements=(),
             score=None,
             finished=reply.finished,
@@ -149,6 +151,16 @@ def open_answers(
         )
         for question, reply in ((question, found[question]) for question in key.labels if question in found)
     ]
+
+
+def spoken(output: str) -> str:
+    """What a user would read of a reply to our open question: all of it but a first line that quotes the memory.
+
+    A quote is a bullet, something in quotation marks, or `none`. A model that was not trained on our form may
+    leave the quote out; what it says then is its answer.
+    """
+    first, _, rest = without_thinking(output).strip().partition("\n")
+    return (rest if _QUOTE.match(first) else f"{first}\n{rest}").strip()
 
 
 def _error(system: str, place: Place | str, problem: str, remedy: str) -> UserError:

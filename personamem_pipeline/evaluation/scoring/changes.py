@@ -43,6 +43,7 @@ def changes(
     seed: int,
     resamples: int,
     reading: Mapping[str, Any],
+    configured: Mapping[str, Any] = {},
     against: str = "",
 ) -> dict[str, Any] | None:
     """The part `changes` of results, against the report in the directory `earlier`; None without one.
@@ -51,7 +52,8 @@ def changes(
     version); empty: the directory's name. Guessers are left out: they cannot change. Tests are on the answers that both
     reports have after the whole history, a positive difference meaning better now, and corrected over the systems.
 
-    `reading` is how models read and decode now (keys of the provenance: memory, engine, temperature).
+    `reading` is how models read and decode now (keys of the provenance: memory, engine, temperature), and `configured` how
+    each system is (its key `systems`): one that was configured otherwise is another system, and listed under `left_out`.
 
     Raises:
         Incomparable: the earlier report is of another format, or asked another benchmark, with other option orders, another
@@ -66,7 +68,11 @@ def changes(
     _refuse_another_test(before, earlier, {"benchmark": benchmark, "option orders": orders, "seed": seed, **reading})
     then = _earlier_answers(earlier)
     tests, flipped, counts = [], [], {}
+    before_as = before["provenance"].get("systems", {})
+    other = [name for name in configured if name in before_as and before_as[name] != configured[name]]
     for name, run in systems.items():
+        if name in other:
+            continue
         rows = [] if run.role == "guesser" else _both(run, then.get(name, {}))
         if not rows:
             continue
@@ -80,6 +86,7 @@ def changes(
         "tests": corrected(tests),
         "flipped": flipped,
         "flipped_counts": counts,
+        "left_out": other,
     }
 
 

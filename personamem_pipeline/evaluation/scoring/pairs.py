@@ -105,7 +105,7 @@ def power(a: Rows, b: Rows) -> dict[str, Any] | None:
 def leak_size(
     systems: Mapping[str, SystemRun], rows: Mapping[str, Rows], *, resamples: int, seed: int
 ) -> dict[str, Any] | None:
-    """What it is worth to know the question while writing: `query_aware` memories (as the released prompts write them)
+    """What it is worth to know the question while writing: `query_aware` memories (our prompt with the question before it)
     against memories of the same model that were written without it. None where a side of that was not run."""
     for name, run in systems.items():
         causal = next(

@@ -16,7 +16,7 @@ from personamem_pipeline.evaluation.source import Person, Source
 from personamem_pipeline.records import Question
 from personamem_pipeline.seeds import stable_int
 
-WITH_MEMORIES = 12
+WITH_MEMORIES = 40
 """People whose memories are kept after each chunk, with the chunks: a whole chat each, so no more than a page can hold."""
 
 

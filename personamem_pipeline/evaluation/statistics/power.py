@@ -57,30 +57,6 @@ def detectable(
     return Detectable(_standardized(people, power, level) * sd, sd / people**0.5, sd, people, power, level)
 
 
-def needed_persons(differences: Totals, difference: float, power: float = 0.8, level: float = 0.05) -> int | None:
-    """The fewest persons like these on whom a true `difference` (either sign) would be found: see `detectable`.
-
-    None where `detectable` is None. Raises ValueError for a difference of 0, which no number of persons shows.
-    """
-    if not difference:
-        raise ValueError("no number of persons shows a difference of 0")
-    here = detectable(differences, power, level)
-    if here is None:
-        return None
-    wanted = abs(difference) / here.sd
-    enough = 2
-    while _standardized(enough, power, level) > wanted:
-        enough *= 2
-    too_few = enough // 2
-    while enough - too_few > 1:
-        middle = (enough + too_few) // 2
-        if _standardized(middle, power, level) > wanted:
-            too_few = middle
-        else:
-            enough = middle
-    return enough
-
-
 def _standardized(persons: int, power: float, level: float) -> float:
     """The detectable difference in standard deviations of a person's contribution (Cohen's d of paired data)."""
     # The square of a non-central t is a non-central F, whose non-centrality SciPy inverts; statsmodels' TTestPower

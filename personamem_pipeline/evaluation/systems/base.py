@@ -57,6 +57,24 @@ class Named:
     open: bool = False
 
 
+class Listed:
+    """Base of systems that are told what they are called."""
+
+    named: Named
+
+    @property
+    def name(self) -> str:
+        return self.named.name
+
+    @property
+    def label(self) -> str:
+        return self.named.label
+
+    @property
+    def role(self) -> Role:
+        return self.named.role
+
+
 @dataclass(frozen=True)
 class Ask:
     """One question put to a model: what it may rest on, and with which options (None: without)."""
@@ -80,7 +98,8 @@ def write(
         raise UserError(
             f"a writing prompt and its reply have up to {longest} tokens, the model's context is {generator.context}",
             where="memory.chunk_tokens",
-            remedy="lower chunk_tokens or memory_tokens, of the preset or of the system in evaluation.systems",
+            remedy="lower chunk_tokens or memory_tokens (in the preset, in evaluation.systems, or by --chunk-tokens and "
+            "--memory-tokens), or take a model of a longer context; a single message longer than it cannot be read",
         )
     return tuple(
         MemoryStep(

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.evaluation.asked import ask, asked, pairs
-from personamem_pipeline.evaluation.records import MemoryStep, Outputs, Role
+from personamem_pipeline.evaluation.records import MemoryStep, Outputs
 from personamem_pipeline.evaluation.source import Batch, Person
-from personamem_pipeline.evaluation.systems.base import Ask, Named, Stopwatch, answer, batch_seed, write
+from personamem_pipeline.evaluation.systems.base import Ask, Listed, Named, Stopwatch, answer, batch_seed, write
 from personamem_pipeline.memory.episode import Known
 from personamem_pipeline.memory.generators.base import Generator
 from personamem_pipeline.presets import MemoryConfig
@@ -28,24 +28,12 @@ Memories = Callable[[Batch], Sequence[MemoryStep]]
 
 
 @dataclass(frozen=True)
-class Agent:
+class Agent(Listed):
     """What all readings of one model share."""
 
     named: Named
     generator: Generator
     config: MemoryConfig
-
-    @property
-    def name(self) -> str:
-        return self.named.name
-
-    @property
-    def label(self) -> str:
-        return self.named.label
-
-    @property
-    def role(self) -> Role:
-        return self.named.role
 
     def outputs(
         self,

@@ -20,9 +20,9 @@ from typing import Protocol
 
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.evaluation.asked import Asked, ask, asked, pairs
-from personamem_pipeline.evaluation.records import MemoryStep, Outputs, Reply, Role
+from personamem_pipeline.evaluation.records import MemoryStep, Outputs, Reply
 from personamem_pipeline.evaluation.source import Batch, Person
-from personamem_pipeline.evaluation.systems.base import Ask, Named, Stopwatch
+from personamem_pipeline.evaluation.systems.base import Ask, Listed, Named, Stopwatch
 from personamem_pipeline.evaluation.systems.memory import Agent
 from personamem_pipeline.memory.episode import without_repeats
 from personamem_pipeline.records import Message, Question
@@ -126,23 +126,11 @@ class SearchedProduct(Agent):
 
 
 @dataclass(frozen=True)
-class AnsweringProduct:
+class AnsweringProduct(Listed):
     """A product that is asked the benchmark's questions itself. What its answers cost is not known here."""
 
     named: Named
     product: Answering
-
-    @property
-    def name(self) -> str:
-        return self.named.name
-
-    @property
-    def label(self) -> str:
-        return self.named.label
-
-    @property
-    def role(self) -> Role:
-        return self.named.role
 
     def run(self, batch: Batch) -> Outputs:
         watch, writing, answering = Stopwatch(), 0.0, 0.0

@@ -6,7 +6,7 @@ import pytest
 
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.evaluation.records import Reply
-from personamem_pipeline.evaluation.scoring.answers import AnswerKey, answer_key, answers, leaks, open_answers
+from personamem_pipeline.evaluation.scoring.answers import AnswerKey, answer_key, answers, leaks, open_answers, spoken
 from personamem_pipeline.evaluation.source import Source
 
 
@@ -105,3 +105,20 @@ def test_open_answers_are_what_the_user_would_read(source: Source, key: AnswerKe
 def test_the_key_is_the_same_whoever_makes_it(source: Source, key: AnswerKey) -> None:
     assert answer_key(replace(source, people_per_batch=8)) == key
     assert answer_key(replace(source, seed=1)).asked != key.asked
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("- drinks: tea\nTry some tea.", "Try some tea."),
+        ("none\nHow about a walk?", "How about a walk?"),
+        ('"likes tea"\nTry some tea.', "Try some tea."),
+        ("You could drink tea in the garden.", "You could drink tea in the garden."),
+        ("Tea, of course.\n\nWith some milk.", "Tea, of course.\n\nWith some milk."),
+        ("<think>- drinks: tea</think>Try some tea.", "Try some tea."),
+        ("- drinks: tea", ""),
+        ("", ""),
+    ],
+)
+def test_what_a_user_would_read(output: str, said: str) -> None:
+    assert spoken(output) == said

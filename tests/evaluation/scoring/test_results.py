@@ -79,7 +79,7 @@ def test_a_whole_evaluation(source: Source, runs: Runs) -> None:
     assert {row["system"] for row in found["forget"]} == {"base", "sft", "grpo"}
     assert [row["system"] for row in found["open"]] == ["grpo"] and found["open"][0]["missing"] == 32
     assert {row["n"] for row in found["slices"]["grpo"]["type"]} == {16}
-    assert found["remarks"] == ["x was left out"]
+    assert found["remarks"][0] == "x was left out" and found["remarks"][1].startswith("8 people are few")
     assert found["leak_size"] is found["changes"] is found["regressions"] is None
     assert totals_of(found, "grpo").mean == 1.0
     assert totals_of(found, "sft").names == tuple(sorted(source.by_person))
@@ -179,6 +179,12 @@ def test_reports_that_asked_something_else_are_not_compared(source: Source, runs
         with pytest.raises(Incomparable, match="did not ask the same"):
             changes(runs, earlier, **{**same, **other})
     written = (earlier / "results.json").read_text()
+    told = json.loads(written)
+    told["provenance"]["systems"] = {"grpo": {"reading": "memory", "memory_tokens": 9}}
+    (earlier / "results.json").write_text(json.dumps(told))
+    found = changes(runs, earlier, **same, configured={"grpo": {"reading": "memory"}})
+    assert found is not None and found["left_out"] == ["grpo"]
+    assert {test["system"] for test in found["tests"]} == set(runs) - {"grpo"}
     (earlier / "results.json").write_text(written.replace('"format": 4', '"format": 3'))
     with pytest.raises(Incomparable, match="not the results"):
         changes(runs, earlier, **same)

@@ -43,7 +43,7 @@ def by_type(results: Mapping[str, Any]) -> Figure | None:
             for row, value in enumerate(values):
                 if value in rows[system["name"]]:
                     whisker(left, row + shift, rows[system["name"]][value], colour(system), size=4.5)
-            left.plot([], [], "o", color=colour(system), label=system["name"])
+            left.plot([], [], "o", color=colour(system), label=system["label"])
         rows_axis(left, [words(value) for value in values])
         share_axis(left)
         left.set_xlim(0, 1)
