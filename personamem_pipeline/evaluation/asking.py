@@ -44,9 +44,8 @@ class Asking:
         models = list(dict.fromkeys(system.model for system in self.systems.values()))
 
         def turn(item: tuple[str, SystemConfig]) -> tuple[int, bool]:
-            return models.index(item[1].model), item[
-                1
-            ].reading == "swapped_history"  # after those whose memories it takes
+            system = item[1]
+            return models.index(system.model), system.reading == "swapped_history"  # it takes the memories of another
 
         for name, system in sorted(self.systems.items(), key=turn):
             runner.run(name, self.journal(name), partial(self.make, name, system))

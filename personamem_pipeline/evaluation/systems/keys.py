@@ -25,6 +25,7 @@ CODE = (
     "evaluation/asked.py",
     "evaluation/source.py",
     "evaluation/endpoint_generator.py",
+    "evaluation/leak.py",
     "questions/options.py",
 )
 """What of our code decides replies; parsing and scoring are no part of it."""
