@@ -155,18 +155,20 @@ def figures(
 
 
 def _about_form(runs: Mapping[str, SystemRun]) -> list[str]:
-    """A remark on every system of which many answers could not be read: its accuracy is about form, not knowledge."""
-    found = []
+    """Remarks on systems of which many answers could not be read, or some were never asked: their accuracy is about form."""
+    unread: list[str] = []
+    unasked: list[str] = []
     for name, run in runs.items():
         given = at_the_end(run.answers)
-        unread = sum(answer.picked is None and not answer.problem for answer in given) / len(given)
-        if unasked := sum(bool(answer.problem) for answer in given) / len(given):
-            found.append(f"{name}: {unasked:.0%} of its prompts were over the context or refused, and count as wrong")
-        if unread > UNREAD:
-            found.append(
-                f"{name}: {unread:.0%} of its answers name no option, so its score says little of what it knows"
-            )
-    return found
+        if (share := sum(answer.picked is None and not answer.problem for answer in given) / len(given)) > UNREAD:
+            unread.append(f"{name} ({share:.0%})")
+        if share := sum(bool(answer.problem) for answer in given) / len(given):
+            unasked.append(f"{name} ({share:.0%})")
+    told = {
+        "many answers name no option, so these scores say little of what is known": unread,
+        "prompts were over the model's context or refused, and count as wrong": unasked,
+    }
+    return [f"{', '.join(names)}: {what}" for what, names in told.items() if names]
 
 
 def _too_long(asking: Asking, runs: Mapping[str, SystemRun]) -> list[str]:
