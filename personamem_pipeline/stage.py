@@ -176,7 +176,12 @@ def _log(progress: Progress) -> None:
         datefmt="%H:%M:%S",
         stream=sys.stdout,
     )
-    for chatty in ("httpx", "httpx2", "bm25s"):  # a line per model call, or per search
+    quiet_libraries()
+
+
+def quiet_libraries() -> None:
+    """No line per model call, or per search."""
+    for chatty in ("httpx", "httpx2", "bm25s"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.evaluation import assemble, pool, results
 from personamem_pipeline.evaluation import curves as training_curves
-from personamem_pipeline.evaluation.asking import Asking
+from personamem_pipeline.evaluation.asking import ANSWERS, Asking
 from personamem_pipeline.evaluation.assemble import Before
 from personamem_pipeline.evaluation.journal import Journal
 from personamem_pipeline.evaluation.models import (
@@ -46,8 +46,6 @@ CHECKPOINTS = {
 }
 """Model -> (label, input)."""
 OPTIONAL = ("previous", "seeds")
-ANSWERS = "answers"
-"""Directory of the journals, below the store's scratch directory."""
 OpenGenerator = Callable[[Path], Generator]
 
 

@@ -24,6 +24,8 @@ from personamem_pipeline.evaluation.systems.guessers import guessers
 from personamem_pipeline.presets import SystemConfig
 from personamem_pipeline.store import write_json_atomically
 
+ANSWERS = "answers"
+"""Directory of the journals, below the store's scratch directory."""
 WRITING = ("memory", "query_aware")
 """Readings whose memories the leak probe compares; `query_aware` shows that it can fail."""
 

@@ -25,7 +25,7 @@ from personamem_pipeline.evaluation.report.files import write_report
 from personamem_pipeline.evaluation.runner import Runner
 from personamem_pipeline.evaluation.scoring.answers import AnswerKey, answer_key, answers, open_answers
 from personamem_pipeline.evaluation.scoring.changes import Incomparable, changes
-from personamem_pipeline.evaluation.scoring.runs import SystemRun, at_the_end
+from personamem_pipeline.evaluation.scoring.runs import UNREAD, SystemRun, at_the_end
 from personamem_pipeline.evaluation.systems import build
 from personamem_pipeline.evaluation.systems.guessers import guessers
 from personamem_pipeline.records import Rejection
@@ -33,8 +33,6 @@ from personamem_pipeline.settings import PROJECT
 from personamem_pipeline.stage import Interrupted, Progress
 
 TELL_SECONDS = 30.0
-UNREAD = 0.2
-"""From this share of unparseable answers on, a report says so beside the score."""
 
 
 @dataclass(frozen=True)

@@ -65,11 +65,10 @@ def _temperature(text: str) -> float:
 def _evaluate(arguments: argparse.Namespace) -> None:
     from personamem_pipeline.evaluation.direct import Direct, evaluate_directly, first_people
     from personamem_pipeline.settings import load_settings
-    from personamem_pipeline.stage import Progress
+    from personamem_pipeline.stage import Progress, quiet_libraries
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
-    for chatty in ("httpx", "httpx2", "bm25s"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    quiet_libraries()
     readings = _readings(arguments.system or USUAL)
     config = configured()
     source, rejected = chosen_source(arguments, config)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from personamem_pipeline.evaluation import assemble
-from personamem_pipeline.evaluation.asking import Asking
+from personamem_pipeline.evaluation.asking import ANSWERS, Asking
 from personamem_pipeline.evaluation.models import (
     ENDPOINT,
     Model,
@@ -28,7 +28,7 @@ from personamem_pipeline.evaluation.runner import Runner, Spent
 from personamem_pipeline.evaluation.source import Source
 from personamem_pipeline.evaluation.systems.build import Needs, selected
 from personamem_pipeline.lineage import PASSPORT, read_passport
-from personamem_pipeline.memory.generators.find import PUBLISHED, find_model
+from personamem_pipeline.memory.generators.find import PUBLISHED, FoundModel, find_model
 from personamem_pipeline.presets import EvaluationConfig, MemoryConfig, SystemConfig
 from personamem_pipeline.presets.evaluation import Reading
 from personamem_pipeline.records import Rejection
@@ -58,7 +58,9 @@ def evaluate_directly(
     direct: Direct, source: Source, rejected: Sequence[Rejection], settings: Settings, progress: Progress, out: Path
 ) -> dict[str, Any]:
     """Ask, judge, score; write the report into `out` and return its figures."""
-    model, memory = _model(direct, settings, progress)
+    store = Store(settings.store)
+    local = None if direct.model == ENDPOINT else find_model(direct.model, settings)
+    model, memory = _model(direct, local, progress)
     # A model has one memory of its own; the other readings need no second one of it.
     readings = list(dict.fromkeys(direct.readings))
     if "swapped_history" in readings and "memory" not in readings:
@@ -70,16 +72,16 @@ def evaluate_directly(
     config = direct.config.model_copy(update={"systems": systems, "regression": _nothing_watched(direct.config)})
     config = EvaluationConfig.model_validate(config.model_dump())
     chosen, remarks = selected(config, memory, source)
-    remarks += _training_of(direct, source, settings)
+    if local is not None:
+        remarks += _training_of(local.directory, source, store)
     if rejected:
         remarks.append(f"{len(rejected)} rows of the table cannot be asked; the first: {rejected[0].reason}")
     for remark in remarks:
         progress.say("%s", remark)
-    store = Store(settings.store)
     models = Models({MODEL: model}, config)
     needs = Needs(models, config, memory, source, store.root / "scratch")
     benchmark = content_digest(source)
-    asking = Asking(benchmark, needs, chosen, store.root / "scratch" / "answers")
+    asking = Asking(benchmark, needs, chosen, store.root / "scratch" / ANSWERS)
     spent = Spent(config.prices, config.budget_tokens)
     runner = Runner(source, progress, spent)
     outcome = assemble.ask_and_judge(asking, runner)
@@ -108,23 +110,19 @@ def content_digest(source: Source) -> str:
     return sha.hexdigest()
 
 
-def _model(direct: Direct, settings: Settings, progress: Progress) -> tuple[Model, MemoryConfig]:
-    if direct.model == ENDPOINT:
+def _model(direct: Direct, found: FoundModel | None, progress: Progress) -> tuple[Model, MemoryConfig]:
+    if found is None:
         return endpoint_model(lambda: progress.stop_requested), PUBLISHED.model_copy(update=dict(direct.memory))
-    found = find_model(direct.model, settings)
     model = local_model(direct.model, directory_identity(found.directory), found.directory, direct.config)
     return model, found.memory.model_copy(update=dict(direct.memory))
 
 
-def _training_of(direct: Direct, source: Source, settings: Settings) -> list[str]:
+def _training_of(directory: Path, source: Source, store: Store) -> list[str]:
     """Refuses a checkpoint of this project that was trained on the people asked about; a remark where nobody can tell."""
-    if direct.model == ENDPOINT:
-        return []
-    directory = find_model(direct.model, settings).directory
     version = read_passport(directory).inputs.get("training_dataset") if (directory / PASSPORT).is_file() else None
     if version is None:
         return []
-    dataset = Store(settings.store).path("training_dataset", version)
+    dataset = store.path("training_dataset", version)
     if not dataset.is_dir():
         return [
             f"whether the model was trained on these people cannot be told: training_dataset {version[:12]} is not here"

@@ -57,7 +57,7 @@ class EndpointGenerator:
 
     def count(self, text: str) -> int:
         """Length in gpt-4o's tokens: the model's own are not known here, and one measure serves all endpoints."""
-        return len(_o200k_base()(text))
+        return len(o200k_base()(text))
 
     def generate(
         self, prompts: Sequence[str], *, max_tokens: int, temperature: float = 0.0, seed: int = 0
@@ -146,7 +146,8 @@ def _generation(reply: Said | Refused, counted: tuple[int, int]) -> Generation:
 
 
 @cache
-def _o200k_base() -> Callable[[str], list[int]]:
+def o200k_base() -> Callable[[str], list[int]]:
+    """Text to the tokens of gpt-4o."""
     # As `conversations/counting.py`, which this room may not import, counts: no special tokens, nothing downloaded.
     import bpe_openai
 

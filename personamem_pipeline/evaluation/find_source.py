@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from personamem_pipeline.arrow import stream_parquet
 from personamem_pipeline.errors import UserError
-from personamem_pipeline.evaluation.source import Source, benchmark_source
+from personamem_pipeline.evaluation.source import Source, benchmark_source, directory_source
 from personamem_pipeline.lineage import materialize_command
 from personamem_pipeline.questions.copying import HISTORIES, QUESTIONS
-from personamem_pipeline.records import History, Question
 from personamem_pipeline.store import MANIFEST, Store, read_manifest, verify_files
 
 KIND = "benchmark"
@@ -27,7 +25,10 @@ def find_source(store: Store, benchmark: str | None, *, orders: int, seed: int, 
     """
     directory = Path(benchmark or "")
     if benchmark and (directory / QUESTIONS).is_file() and (directory / HISTORIES).is_file():
-        return _directory_source(directory, orders=orders, seed=seed, people_per_batch=people_per_batch)
+        if (directory / MANIFEST).is_file():  # else nothing says what the bytes should be
+            verify_files(directory, read_manifest(directory))
+        place = directory.absolute()
+        return directory_source(place, {}, orders=orders, seed=seed, people_per_batch=people_per_batch)
     version = _version(store, benchmark)
     return benchmark_source(store, version, orders=orders, seed=seed, people_per_batch=people_per_batch)
 
@@ -48,19 +49,3 @@ def _version(store: Store, benchmark: str | None) -> str:
         problem = f"{len(found)} benchmarks" + (f" begin with {start}" if start else ", and none was named")
         remedy = "say which: --benchmark VERSION"
     raise UserError(problem, where=store.root, expected=f"one of: {known}" if here else "", remedy=remedy)
-
-
-def _directory_source(directory: Path, *, orders: int, seed: int, people_per_batch: int) -> Source:
-    """Of files outside a store; without a manifest nothing says what their bytes should be. Profiles are not beside it."""
-    if (directory / MANIFEST).is_file():
-        verify_files(directory, read_manifest(directory))
-    questions = sorted(stream_parquet(directory / QUESTIONS, Question), key=lambda row: row.question_id)
-    return Source(
-        questions=[question for question in questions if question.certificate.admitted],
-        histories=lambda: stream_parquet(directory / HISTORIES, History),
-        profiles={},
-        orders=orders,
-        seed=seed,
-        people_per_batch=people_per_batch,
-        where=str(directory.absolute()),
-    )

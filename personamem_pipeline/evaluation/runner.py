@@ -1,6 +1,6 @@
 """Asking one system the whole benchmark: batch by batch, from the journal where it is answered, telling of progress.
 
-What a system costs is counted as it goes; an evaluation stops cleanly before it goes over its budget, and a stopped one
+What a system costs is counted as it goes. An evaluation stops after the batch that went over its budget, and a stopped one
 goes on where it was.
 """
 

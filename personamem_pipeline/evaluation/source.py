@@ -114,11 +114,19 @@ class Source:
 def benchmark_source(store: Store, version: str, *, orders: int, seed: int, people_per_batch: int) -> Source:
     """The stored benchmark of that version, after its digests were recomputed."""
     directory = store.verified("benchmark", version)
+    profiles = _profiles(store, version)
+    return directory_source(directory, profiles, orders=orders, seed=seed, people_per_batch=people_per_batch)
+
+
+def directory_source(
+    directory: Path, profiles: Mapping[str, str], *, orders: int, seed: int, people_per_batch: int
+) -> Source:
+    """The benchmark whose files are in a directory, as they are."""
     questions = sorted(stream_parquet(directory / QUESTIONS, Question), key=lambda row: row.question_id)
     return Source(
         questions=[question for question in questions if question.certificate.admitted],
         histories=lambda: _in_order(directory / HISTORIES),
-        profiles=_profiles(store, version, {question.person_id for question in questions}),
+        profiles=profiles,
         orders=orders,
         seed=seed,
         people_per_batch=people_per_batch,
@@ -145,10 +153,10 @@ def _in_order(path: Path) -> Iterator[History]:
         yield history
 
 
-def _profiles(store: Store, version: str, wanted: set[str]) -> dict[str, str]:
+def _profiles(store: Store, version: str) -> dict[str, str]:
     """From the persona shards that the benchmark was gathered from, as far as the store still has them."""
     parents = store.manifest("benchmark", version).parents
     shards = [shard for name, shard in sorted(parents.items()) if name.startswith("personas/")]
     here = [shard for shard in shards if store.path("personas", shard).is_dir()]
     rows = (row for shard in here for row in store.stream_rows("personas", shard, Persona))
-    return {row.person_id: profile_text(row.profile) for row in rows if row.person_id in wanted}
+    return {row.person_id: profile_text(row.profile) for row in rows if row.split == "benchmark"}

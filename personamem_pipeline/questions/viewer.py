@@ -90,14 +90,19 @@ def embedded(value: Any) -> Markup:
     return Markup(text.replace("<", "\\u003c"))
 
 
-def _page(**values: Any) -> Iterator[str]:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("personamem_pipeline.questions", "templates"),
+def strict_environment(package: str) -> jinja2.Environment:
+    """A package's templates: every value is escaped, and one that is not there is an error rather than an empty place."""
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader(package, "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def _page(**values: Any) -> Iterator[str]:
+    environment = strict_environment("personamem_pipeline.questions")
     environment.filters |= {"percent": _percent, "count": lambda value: f"{value:,}", "plain": _plain}
     style = environment.get_template("viewer.css.j2").render()
     script = '"use strict";\n' + "\n".join(environment.get_template(name).render() for name in SCRIPTS)

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from personamem_pipeline.errors import IntegrityError, UserError
-from personamem_pipeline.evaluation.__main__ import ANSWERS, evaluate
+from personamem_pipeline.evaluation.__main__ import evaluate
+from personamem_pipeline.evaluation.asking import ANSWERS
 from personamem_pipeline.evaluation.regression import regressions
 from personamem_pipeline.llm.simulator.app import MODELS, TASKS
 from personamem_pipeline.memory.generators.scripted import ScriptedGenerator

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, Literal, get_args
 from weakref import WeakKeyDictionary
 
@@ -20,6 +19,7 @@ from inspect_ai.model import ChatMessageUser, GenerateConfig, Model, ModelOutput
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from personamem_pipeline.errors import UserError
+from personamem_pipeline.evaluation.endpoint_generator import o200k_base
 from personamem_pipeline.evaluation.inspect.dataset import Library
 from personamem_pipeline.evaluation.inspect.provider import PersonaMemAPI
 from personamem_pipeline.evaluation.systems.memory import evidence_turns
@@ -120,15 +120,7 @@ def how_to_read(model: Model, fixed: MemoryConfig | None, protocol: Protocol) ->
 
 def counter(model: Model) -> Callable[[str], int]:
     """Lengths in the model's own tokens where it is local; elsewhere in those of OpenAI's models, which are alike."""
-    return model.api.generator.count if isinstance(model.api, PersonaMemAPI) else _o200k()
-
-
-@cache
-def _o200k() -> Callable[[str], int]:
-    import bpe_openai
-
-    encode = bpe_openai.get_encoding("o200k_base").encode_ordinary
-    return lambda text: len(encode(text))
+    return model.api.generator.count if isinstance(model.api, PersonaMemAPI) else lambda text: len(o200k_base()(text))
 
 
 def generation(output: ModelOutput) -> Generation:

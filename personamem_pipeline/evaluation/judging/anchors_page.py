@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import jinja2
 from markupsafe import Markup
 
 from personamem_pipeline.evaluation.judging.anchors import COLUMNS, row
 from personamem_pipeline.evaluation.judging.briefs import Brief
-from personamem_pipeline.questions.viewer import embedded, policy_digest
+from personamem_pipeline.questions.viewer import embedded, policy_digest, strict_environment
 
 RESTRAINT = {
     "others": "This is true of somebody near the user, not of the user. A right answer helps without treating it as theirs.",
@@ -28,13 +27,7 @@ OWN = "This is true of the user. A right answer makes use of it where it matters
 def write_page(path: Path, briefs: Mapping[str, Brief], ids: Sequence[str]) -> None:
     """The labelling page of these answers, in this order."""
     rows = [{"cells": row(own, briefs[own]), "shown": _shown(briefs[own])} for own in ids]
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("personamem_pipeline.evaluation.judging", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = strict_environment("personamem_pipeline.evaluation.judging")
     style = environment.get_template("anchors.css.j2").render()
     script = environment.get_template("anchors.js.j2").render()
     page = environment.get_template("anchors.html.j2").render(

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from personamem_pipeline.evaluation.report import view, wording
 from personamem_pipeline.evaluation.report.drill import index_row, memory_view, question_view
-from personamem_pipeline.questions.viewer import embedded, policy_digest
+from personamem_pipeline.questions.viewer import embedded, policy_digest, strict_environment
 
 QUESTION_BYTES = 1_400_000
 MEMORY_BYTES = 900_000
@@ -66,14 +66,8 @@ def render_pool(summary: Mapping[str, Any], figure: str) -> str:
 
 
 def environment() -> jinja2.Environment:
-    """Every value is escaped, and a value that is not there is an error rather than an empty place."""
-    found = jinja2.Environment(
-        loader=jinja2.PackageLoader("personamem_pipeline.evaluation", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    """The report's templates and how they put figures into words."""
+    found = strict_environment("personamem_pipeline.evaluation")
     found.filters |= {
         "percent": wording.percent,
         "bare": wording.bare,

@@ -7,6 +7,7 @@ from typing import Any
 
 from personamem_pipeline.evaluation.report.plots.slices import bin_order
 from personamem_pipeline.evaluation.report.wording import p_value, percent, points, span
+from personamem_pipeline.evaluation.scoring.runs import UNREAD
 
 Results = Mapping[str, Any]
 ROLES = {
@@ -17,8 +18,6 @@ ROLES = {
     "guesser": "No model: guessers that look at the options alone",
 }
 ALPHA = 0.05
-MOST_UNREAD = 0.2
-"""Share of unparseable answers beyond which a score is not put on top of the page."""
 CHANCE = "Guessing gives 25 %."
 TRAINING = ("grpo", "sft")
 """The comparison that the report is made for, where both were asked."""
@@ -117,7 +116,7 @@ def slices(results: Results) -> dict[str, list[tuple[str, Mapping[str, Mapping[s
 
 def _readable(system: Mapping[str, Any]) -> bool:
     """Whether a system's score is about what it knows: most of its answers name an option."""
-    return float(system["unparseable"]) <= MOST_UNREAD * float(system["n"])
+    return float(system["unparseable"]) <= UNREAD * float(system["n"])
 
 
 def tiles(results: Results) -> list[tuple[str, str]]:

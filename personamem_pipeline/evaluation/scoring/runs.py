@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from personamem_pipeline.evaluation.records import Answer, MemoryStep, OpenAnswer, Role
 
+UNREAD = 0.2
+"""From this share of unparseable answers on, a score says little of what a system knows, and a report says so."""
 MAIN = "grpo"
 """The system that a report is about, where it was run."""
 
