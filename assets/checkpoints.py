@@ -14,8 +14,9 @@ from assets.checks import Outcome, broken, none_of, results
 from assets.common import code_version, stage_asset, whole_metadata
 from assets.parents import Guard, Parents, resolve
 from personamem_pipeline.errors import UserError
-from personamem_pipeline.lineage import GRAPH, passport_problems, shard_names
+from personamem_pipeline.lineage import GRAPH, shard_names
 from personamem_pipeline.memory.prompts import prompt_texts
+from personamem_pipeline.passports.records import DagsterOrigin, passport_problems
 from personamem_pipeline.presets import Preset
 from personamem_pipeline.questions.judge import INSTRUCTIONS as JUDGE
 from personamem_pipeline.questions.judge import STANCE_INSTRUCTIONS
@@ -112,6 +113,12 @@ def run_stage_asset(
         code_version=version,
         mlflow_uri=tracking.uri,
         mlflow_run_id=run_id,
+        origin=DagsterOrigin(
+            run_id=context.run.run_id,
+            asset=name,
+            retry=context.retry_number,
+            parents={key: record.storage_id for key, record in parents.items()},
+        ),
     )
     try:
         reported = compute.run(context, commands[name], job)

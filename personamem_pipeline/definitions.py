@@ -65,7 +65,7 @@ def build_assets(
 def default_resources(settings: Settings) -> dict[str, Any]:
     """How a machine with these settings reaches the world."""
     return {
-        "store": StoreResource(root=str(settings.store)),
+        "store": StoreResource(root=settings.store),
         "endpoint": EndpointResource.configured(settings),
         "compute": LocalProcess(),
         "tracking": Tracking(uri=settings.mlflow_uri),

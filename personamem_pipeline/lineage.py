@@ -1,23 +1,17 @@
 """What depends on what, and what one materialization was made from.
 
 Plain data without Dagster: the graph's shape (one truth for the assets, the resolver, the freshness rule and the stage
-commands), the frozen record of a parent that a stage is given, and the passport that a checkpoint carries so that its
-lineage survives the loss of every database.
+commands), and the frozen record of a parent that a stage is given. What a checkpoint says of itself is in `passports`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from personamem_pipeline.errors import IntegrityError
 from personamem_pipeline.seeds import digest
-
-PASSPORT = "passport.json"
 
 CheckStatus = Literal["passed", "failed", "none"]
 
@@ -88,39 +82,3 @@ def shard_names(count: int) -> tuple[str, ...]:
 def combined_version(versions: dict[str, str]) -> str:
     """The version of several shards together; of a single shard, its own."""
     return next(iter(versions.values())) if len(versions) == 1 else digest(versions)
-
-
-class Passport(BaseModel):
-    """`passport.json` of a checkpoint: what it was made from. Stages may add fields of their own."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-    stage: str
-    inputs: dict[str, str]
-    """Name of each parent -> its version."""
-    code_version: str
-    preset: dict[str, Any] = {}
-
-
-def read_passport(directory: Path) -> Passport:
-    """The passport of a checkpoint directory; `IntegrityError` when there is none or it is not one."""
-    path = directory / PASSPORT
-    try:
-        return Passport.model_validate_json(path.read_text())
-    except FileNotFoundError:
-        raise IntegrityError("the checkpoint has no passport", where=path, remedy="materialize it again") from None
-    except ValidationError as error:
-        raise IntegrityError(f"not a passport: {error}", where=path, remedy="materialize it again") from error
-
-
-def passport_problems(directory: Path, inputs: Mapping[str, str]) -> list[str]:
-    """How a checkpoint's passport differs from the inputs that were resolved for it; empty when it does not."""
-    try:
-        stated = read_passport(directory).inputs
-    except IntegrityError as error:
-        return [str(error)]
-    names = sorted({*stated, *inputs})
-    return [
-        f"{name}: the passport says {stated.get(name, 'nothing')}, this run resolved {inputs.get(name, 'nothing')}"
-        for name in names
-        if stated.get(name) != inputs.get(name)
-    ]

@@ -17,10 +17,13 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 from personamem_pipeline.errors import UserError
 
 PROJECT = Path(__file__).resolve().parent.parent
+POD_TEMPLATE = PROJECT / "docker" / "kubernetes" / "pod.yaml"
 SIMULATOR = "simulator/1"
 GUESSER = "guesser/1"
 """The second reader that the simulator serves in this process."""
 Structured = Literal["auto", "json_schema", "json_object", "text"]
+Compute = Literal["local", "kubernetes"]
+ShardRuns = Literal["together", "apart"]
 NumberT = TypeVar("NumberT", int, float)
 
 
@@ -87,10 +90,24 @@ class Settings(BaseModel):
     embedding_api_key: SecretStr | None = None
     vllm_base_url: str | None = None
     """The vLLM server that GRPO samples from where `grpo.engine` is vllm_server; without /v1."""
+    store_url: str | None = None
+    """Where the store is: a directory or s3://bucket/prefix; None: `home/store`."""
+    s3_endpoint: str | None = None
+    """An S3 server other than Amazon's; credentials come from the usual AWS_* variables."""
+    compute: Compute = "local"
+    """Where GPU stages run: as processes of this machine, or as pods."""
+    pod_template: Path = POD_TEMPLATE
+    """What a pod of a GPU stage looks like (`resources/pods/template.py`)."""
+    kubeconfig: Path | None = None
+    """None: the cluster that this process runs in, else what kubectl would take."""
+    shard_runs: ShardRuns = "together"
+    """Whether a backfill makes the shards in one run, or each in a run (and so, with `K8sRunLauncher`, a pod) of its own."""
+    image: str | None = None
+    """Digest of the container image that this process runs in, as the image or pod says; None outside containers."""
 
     @property
-    def store(self) -> Path:
-        return self.home / "store"
+    def store(self) -> str:
+        return self.store_url or str(self.home / "store")
 
     @property
     def response_cache(self) -> Path | None:
@@ -182,6 +199,13 @@ def load_settings() -> Settings:
         embedding_base_url=embedding_url,
         embedding_api_key=_key("PERSONAMEM_EMBEDDING_API_KEY", embedding_url),
         vllm_base_url=vllm_url,
+        store_url=os.environ.get("PERSONAMEM_STORE") or None,
+        s3_endpoint=os.environ.get("PERSONAMEM_S3_ENDPOINT") or None,
+        compute=cast(Compute, _one_of("PERSONAMEM_COMPUTE", ("local", "kubernetes"))),
+        pod_template=Path(os.environ.get("PERSONAMEM_POD_TEMPLATE") or POD_TEMPLATE).absolute(),
+        kubeconfig=_path("PERSONAMEM_KUBECONFIG"),
+        shard_runs=cast(ShardRuns, _one_of("PERSONAMEM_SHARD_RUNS", ("together", "apart"))),
+        image=os.environ.get("PERSONAMEM_IMAGE") or None,
     )
 
 
@@ -226,6 +250,11 @@ def _number(variable: str, kind: Callable[[str], NumberT], lowest: float | None 
         expected = f"a number from {lowest:g}" if lowest is not None else "a finite number"
         raise UserError(f"{text!r} is out of range", where=variable, expected=expected, remedy="unset it, or change it")
     return number
+
+
+def _path(variable: str) -> Path | None:
+    text = os.environ.get(variable)
+    return Path(text).absolute() if text else None
 
 
 def _one_of(variable: str, values: tuple[str, ...]) -> str:

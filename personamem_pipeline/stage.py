@@ -31,6 +31,7 @@ from pydantic import BaseModel, ConfigDict
 
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.launch import GRACE, processes_of, stage_command
+from personamem_pipeline.passports.records import DagsterOrigin
 from personamem_pipeline.presets import Preset
 from personamem_pipeline.seeds import digest
 from personamem_pipeline.store import Store, write_json_atomically
@@ -56,6 +57,8 @@ class StageJob(BaseModel):
     """Where resumable steps live; empty: `<store>/scratch/<digest of this job>`."""
     mlflow_uri: str | None = None
     mlflow_run_id: str | None = None
+    origin: DagsterOrigin | None = None
+    """Who asked, for the record of this making; no part of what the scratch directory is named by."""
 
     def scratch_directory(self) -> Path:
         """The directory for resumable work, named by inputs, configuration and code version; made if missing."""

@@ -22,6 +22,7 @@ P = "personamem_pipeline."
 MUST_NOT: dict[str, tuple[str, ...]] = {
     P + "records": (P,),
     P + "store": (P + "llm", P + "personas", P + "conversations", P + "questions", P + "memory", P + "training"),
+    P + "passports": (P + "llm", P + "personas", P + "conversations", P + "memory", P + "training", P + "evaluation"),
     P + "llm": (P + "personas", P + "conversations", P + "questions", P + "memory", P + "training", P + "evaluation"),
     P + "personas": (P + "conversations", P + "questions", P + "memory", P + "training", P + "evaluation"),
     P + "conversations": (P + "questions", P + "memory", P + "training", P + "evaluation"),

@@ -27,8 +27,8 @@ from personamem_pipeline.evaluation.provenance import refuse_trained_on
 from personamem_pipeline.evaluation.runner import Runner, Spent
 from personamem_pipeline.evaluation.source import Source
 from personamem_pipeline.evaluation.systems.build import Needs, selected
-from personamem_pipeline.lineage import PASSPORT, read_passport
 from personamem_pipeline.memory.generators.find import PUBLISHED, FoundModel, find_model
+from personamem_pipeline.passports.records import PASSPORT, read_passport
 from personamem_pipeline.presets import EvaluationConfig, MemoryConfig, SystemConfig
 from personamem_pipeline.presets.evaluation import Reading
 from personamem_pipeline.records import Rejection

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from personamem_pipeline.arrow import stream_parquet
 from personamem_pipeline.errors import UserError
-from personamem_pipeline.lineage import GRAPH, PASSPORT, read_passport
+from personamem_pipeline.lineage import GRAPH
+from personamem_pipeline.passports.records import PASSPORT, read_passport
 from personamem_pipeline.presets import Preset, SystemConfig
 from personamem_pipeline.questions.copying import HISTORIES
 from personamem_pipeline.records import Rejection

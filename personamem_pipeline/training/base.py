@@ -13,9 +13,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from personamem_pipeline.lineage import PASSPORT
 from personamem_pipeline.memory.generators.rendering import Renderer
 from personamem_pipeline.memory.generators.transformers import load_model
+from personamem_pipeline.passports.records import PASSPORT
 from personamem_pipeline.settings import PROJECT
 from personamem_pipeline.stage import Progress, StageJob, StageResult, run_stage
 from personamem_pipeline.store import MANIFEST, Store, sha256_file

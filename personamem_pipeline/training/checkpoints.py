@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from transformers import Trainer
 
 from personamem_pipeline.errors import UserError
-from personamem_pipeline.lineage import PASSPORT
+from personamem_pipeline.passports.records import PASSPORT
 from personamem_pipeline.presets import Section
 from personamem_pipeline.stage import StageJob
 from personamem_pipeline.store import Store, full_disk_told, write_json_atomically
