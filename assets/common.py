@@ -19,13 +19,17 @@ from personamem_pipeline.errors import UserError
 from personamem_pipeline.lineage import GRAPH, combined_version, shard_names
 from personamem_pipeline.llm.client import Endpoint
 from personamem_pipeline.llm.progress import Meter
+from personamem_pipeline.passports.records import FILE
 from personamem_pipeline.presets import DataConfig
 from personamem_pipeline.seeds import digest
+from personamem_pipeline.settings import PROJECT
 from personamem_pipeline.store import Manifest, Store, sha256_file
 
 SAMPLE_ROWS = 5
 CELL = 160
 TELL_SECONDS = 30
+POOL = "h100"
+"""Its limit is in dagster.yaml: the nodes of a cluster; none on a laptop."""
 
 
 @dataclass(frozen=True)
@@ -104,12 +108,23 @@ def _asset(
         check_specs=specs(name),
         partitions_def=partitions(data) if data else None,
         backfill_policy=dg.BackfillPolicy.single_run(),
+        pool=POOL if GRAPH[name].gpu else None,
     )
 
 
 def producer(stage: str, version: str, **more: str) -> dict[str, str]:
     """What a stored manifest says of its maker."""
     return {"stage": stage, "code_version": version, **more}
+
+
+def written_by(author: str, seed: int, *prompts: str, **more: str) -> dict[str, str]:
+    """What a producer says of the model that wrote the rows; of the prompts it says the digest of their texts."""
+    return {"author": author, "seed": str(seed), "prompts": digest(list(prompts)), **more}
+
+
+def made_from(*paths: str) -> dict[str, str]:
+    """What a producer says of the files that the rows come from; paths as the preset names them."""
+    return {f"{FILE}{path}": sha256_file(PROJECT / Path(path).expanduser()) for path in paths}
 
 
 def table(rows: Iterable[Mapping[str, Any]]) -> dg.MetadataValue:

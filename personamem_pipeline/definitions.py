@@ -50,7 +50,7 @@ def build_assets(
     """All assets of a preset, parents first. The models that write and certify the data are part of their code versions;
     `commands` are the modules that Compute runs."""
     model = settings.llm_model
-    return [
+    assets = [
         *seeds.build(preset.data),
         *personas.build(preset.data, model),
         *conversations.build(preset.data, model),
@@ -60,6 +60,10 @@ def build_assets(
         *checkpoints.build(preset, model, commands),
         *report.build(preset, settings.readers, commands),
     ]
+    if settings.shard_runs == "together":
+        return assets
+    each = dg.BackfillPolicy.multi_run(1)
+    return [asset.with_attributes(backfill_policy=each) if asset.partitions_def else asset for asset in assets]
 
 
 def default_resources(settings: Settings) -> dict[str, Any]:

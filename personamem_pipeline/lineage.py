@@ -25,6 +25,8 @@ class Node:
     parents: tuple[str, ...] = ()
     sharded: bool = False
     group: str = field(default="data")
+    gpu: bool = False
+    """Whether making it wants the GPUs: such stages share the pool `h100`, so that as many run as there are nodes."""
 
 
 GRAPH: dict[str, Node] = {
@@ -36,10 +38,10 @@ GRAPH: dict[str, Node] = {
     "training_dataset": Node("training_dataset", ("personas", "histories", "questions"), group="datasets"),
     "benchmark": Node("benchmark", ("personas", "histories", "questions"), group="datasets"),
     "base_model": Node("checkpoints", group="training"),
-    "sft_checkpoint": Node("checkpoints", ("training_dataset", "base_model"), group="training"),
-    "grpo_checkpoint": Node("checkpoints", ("training_dataset", "sft_checkpoint"), group="training"),
+    "sft_checkpoint": Node("checkpoints", ("training_dataset", "base_model"), group="training", gpu=True),
+    "grpo_checkpoint": Node("checkpoints", ("training_dataset", "sft_checkpoint"), group="training", gpu=True),
     "benchmark_report": Node(
-        "reports", ("benchmark", "base_model", "sft_checkpoint", "grpo_checkpoint"), group="evaluation"
+        "reports", ("benchmark", "base_model", "sft_checkpoint", "grpo_checkpoint"), group="evaluation", gpu=True
     ),
 }
 """Every asset, parents first."""

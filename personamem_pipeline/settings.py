@@ -21,6 +21,9 @@ POD_TEMPLATE = PROJECT / "docker" / "kubernetes" / "pod.yaml"
 SIMULATOR = "simulator/1"
 GUESSER = "guesser/1"
 """The second reader that the simulator serves in this process."""
+_OF_THIS_MACHINE = {
+    f"PERSONAMEM_{name}" for name in ("HOME", "STORE", "COMPUTE", "POD_TEMPLATE", "KUBECONFIG", "SHARD_RUNS", "IMAGE")
+}
 Structured = Literal["auto", "json_schema", "json_object", "text"]
 Compute = Literal["local", "kubernetes"]
 ShardRuns = Literal["together", "apart"]
@@ -207,6 +210,16 @@ def load_settings() -> Settings:
         shard_runs=cast(ShardRuns, _one_of("PERSONAMEM_SHARD_RUNS", ("together", "apart"))),
         image=os.environ.get("PERSONAMEM_IMAGE") or None,
     )
+
+
+def stage_variables() -> dict[str, str]:
+    """What a stage on another machine must hear of this one's settings, so that both speak to the same models. Keys stay
+    behind: a pod gets them by reference to a secret. So do this machine's own directories and its way to the cluster."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith("PERSONAMEM_") and not name.endswith("_API_KEY") and name not in _OF_THIS_MACHINE
+    }
 
 
 def switch_cache_off() -> None:

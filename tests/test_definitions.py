@@ -117,3 +117,17 @@ def test_a_changed_memory_prompt_makes_exactly_its_readers_stale(monkeypatch: py
     after = versions()
     changed = {name for name in GRAPH if before[name] != after[name]}
     assert changed == {"sft_checkpoint", "grpo_checkpoint", "benchmark_report"}
+
+
+def test_shards_may_have_runs_of_their_own() -> None:
+    apart = settings_at(Path("/nowhere")).model_copy(update={"shard_runs": "apart"})
+    graph = build_defs(apart).resolve_asset_graph()
+    for name, node in GRAPH.items():
+        policy = dg.BackfillPolicy.multi_run(1) if node.sharded else dg.BackfillPolicy.single_run()
+        assert graph.get(dg.AssetKey(name)).backfill_policy == policy
+
+
+def test_stages_on_gpus_share_a_pool(defs: dg.Definitions) -> None:
+    graph = defs.resolve_asset_graph()
+    pooled = {name for name in GRAPH if graph.get(dg.AssetKey(name)).pools == {"h100"}}
+    assert pooled == {"sft_checkpoint", "grpo_checkpoint", "benchmark_report"}

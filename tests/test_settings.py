@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from personamem_pipeline.errors import UserError
-from personamem_pipeline.settings import load_settings
+from personamem_pipeline.settings import load_settings, stage_variables
 
 
 @pytest.fixture(autouse=True)
@@ -161,3 +161,24 @@ def test_the_address_of_a_vllm_server(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="take it out of the address") as raised:
         load_settings()
     assert "hunter2" not in str(raised.value)
+
+
+def test_a_stage_elsewhere_hears_of_the_models_and_of_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERSONAMEM_LLM_BASE_URL", "https://models.example/v1")
+    monkeypatch.setenv("PERSONAMEM_LLM_API_KEY", "sk-secret")
+    monkeypatch.setenv("PERSONAMEM_READER_API_KEY", "sk-secret")
+    monkeypatch.setenv("PERSONAMEM_HOME", "/home/somebody")
+    assert stage_variables() == {"PERSONAMEM_LLM_BASE_URL": "https://models.example/v1"}
+
+
+def test_where_stages_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert (load_settings().compute, load_settings().shard_runs, load_settings().kubeconfig) == ("local", "together", None)
+    monkeypatch.setenv("PERSONAMEM_COMPUTE", "kubernetes")
+    monkeypatch.setenv("PERSONAMEM_KUBECONFIG", str(tmp_path / "config"))
+    monkeypatch.setenv("PERSONAMEM_STORE", "s3://bucket/personamem")
+    settings = load_settings()
+    assert (settings.compute, settings.kubeconfig) == ("kubernetes", tmp_path / "config")
+    assert settings.store == "s3://bucket/personamem"
+    monkeypatch.setenv("PERSONAMEM_COMPUTE", "slurm")
+    with pytest.raises(UserError, match="local or kubernetes"):
+        load_settings()
