@@ -7,13 +7,13 @@ preset (`presets/`). Secrets are `SecretStr`: they are never printed, stored or 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, TypedDict, TypeVar, cast
-from urllib.parse import parse_qs, urlsplit
+from typing import Literal, TypedDict, cast
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
+from personamem_pipeline.environment import key, number, one_of, path, without_secrets
 from personamem_pipeline.errors import UserError
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -27,7 +27,6 @@ _OF_THIS_MACHINE = {
 Structured = Literal["auto", "json_schema", "json_object", "text"]
 Compute = Literal["local", "kubernetes"]
 ShardRuns = Literal["together", "apart"]
-NumberT = TypeVar("NumberT", int, float)
 
 
 class EndpointOptions(TypedDict, total=False):
@@ -155,18 +154,18 @@ def load_settings() -> Settings:
     if model is None:
         problem = "an endpoint has an address and no model"
         raise UserError(problem, where="PERSONAMEM_LLM_BASE_URL", remedy="export PERSONAMEM_LLM_MODEL=...")
-    key = _key("PERSONAMEM_LLM_API_KEY", base_url)
+    author_key = key("PERSONAMEM_LLM_API_KEY", base_url)
     for url, prefix in ((base_url, "PERSONAMEM_LLM"), (reader_url, "PERSONAMEM_READER")):
-        _without_secrets(url, prefix)
+        without_secrets(url, prefix)
     embedding_url = os.environ.get("PERSONAMEM_EMBEDDING_BASE_URL") or None
-    _without_secrets(embedding_url, "PERSONAMEM_EMBEDDING")
+    without_secrets(embedding_url, "PERSONAMEM_EMBEDDING")
     vllm_url = os.environ.get("PERSONAMEM_VLLM_BASE_URL") or None
-    _without_secrets(vllm_url, "PERSONAMEM_VLLM")
+    without_secrets(vllm_url, "PERSONAMEM_VLLM")
     if vllm_url and urlsplit(vllm_url).path.strip("/"):
         problem = f"{vllm_url!r} has a path in it"
         raise UserError(problem, where="PERSONAMEM_VLLM_BASE_URL", expected="http://HOST:PORT, without /v1")
-    prices = [_number(f"PERSONAMEM_READER_PRICE_{side}", float) for side in ("INPUT", "OUTPUT")]
-    budget_dollars = _number("PERSONAMEM_LLM_BUDGET_DOLLARS", float)
+    prices = [number(f"PERSONAMEM_READER_PRICE_{side}", float) for side in ("INPUT", "OUTPUT")]
+    budget_dollars = number("PERSONAMEM_LLM_BUDGET_DOLLARS", float)
     if reader_model and budget_dollars is not None and None in prices:
         raise UserError(
             "a budget in dollars needs the second reader's prices, too",
@@ -178,36 +177,36 @@ def load_settings() -> Settings:
         preset=os.environ.get("PERSONAMEM_PRESET", "demo"),
         llm_base_url=base_url,
         llm_model=model,
-        llm_api_key=key,
+        llm_api_key=author_key,
         mlflow_uri=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home / 'mlflow.db'}",
-        seed=_number("PERSONAMEM_SEED", int, lowest=None),
-        llm_concurrency=_number("PERSONAMEM_LLM_CONCURRENCY", int, lowest=1),
-        llm_timeout=_number("PERSONAMEM_LLM_TIMEOUT", float, lowest=1) or 600.0,
-        llm_max_tokens=_number("PERSONAMEM_LLM_MAX_TOKENS", int, lowest=1) or 8192,
+        seed=number("PERSONAMEM_SEED", int, lowest=None),
+        llm_concurrency=number("PERSONAMEM_LLM_CONCURRENCY", int, lowest=1),
+        llm_timeout=number("PERSONAMEM_LLM_TIMEOUT", float, lowest=1) or 600.0,
+        llm_max_tokens=number("PERSONAMEM_LLM_MAX_TOKENS", int, lowest=1) or 8192,
         llm_structured=cast(
-            Structured, _one_of("PERSONAMEM_LLM_STRUCTURED", ("auto", "json_schema", "json_object", "text"))
+            Structured, one_of("PERSONAMEM_LLM_STRUCTURED", ("auto", "json_schema", "json_object", "text"))
         ),
-        llm_cache=_one_of("PERSONAMEM_LLM_CACHE", ("on", "off")) == "on",
-        llm_price_input=_number("PERSONAMEM_LLM_PRICE_INPUT", float),
-        llm_price_output=_number("PERSONAMEM_LLM_PRICE_OUTPUT", float),
-        llm_budget_tokens=_number("PERSONAMEM_LLM_BUDGET_TOKENS", int),
+        llm_cache=one_of("PERSONAMEM_LLM_CACHE", ("on", "off")) == "on",
+        llm_price_input=number("PERSONAMEM_LLM_PRICE_INPUT", float),
+        llm_price_output=number("PERSONAMEM_LLM_PRICE_OUTPUT", float),
+        llm_budget_tokens=number("PERSONAMEM_LLM_BUDGET_TOKENS", int),
         llm_budget_dollars=budget_dollars,
-        llm_batch=_one_of("PERSONAMEM_LLM_BATCH", ("off", "on")) == "on",
-        llm_batch_poll_seconds=_number("PERSONAMEM_LLM_BATCH_POLL_SECONDS", float, lowest=0.01) or 30.0,
+        llm_batch=one_of("PERSONAMEM_LLM_BATCH", ("off", "on")) == "on",
+        llm_batch_poll_seconds=number("PERSONAMEM_LLM_BATCH_POLL_SECONDS", float, lowest=0.01) or 30.0,
         reader_base_url=reader_url or (base_url if reader_model else None),
         reader_model=reader_model,
-        reader_api_key=_key("PERSONAMEM_READER_API_KEY", reader_url) or (key if not reader_url else None),
+        reader_api_key=key("PERSONAMEM_READER_API_KEY", reader_url) or (author_key if not reader_url else None),
         reader_price_input=prices[0],
         reader_price_output=prices[1],
         embedding_base_url=embedding_url,
-        embedding_api_key=_key("PERSONAMEM_EMBEDDING_API_KEY", embedding_url),
+        embedding_api_key=key("PERSONAMEM_EMBEDDING_API_KEY", embedding_url),
         vllm_base_url=vllm_url,
         store_url=os.environ.get("PERSONAMEM_STORE") or None,
         s3_endpoint=os.environ.get("PERSONAMEM_S3_ENDPOINT") or None,
-        compute=cast(Compute, _one_of("PERSONAMEM_COMPUTE", ("local", "kubernetes"))),
+        compute=cast(Compute, one_of("PERSONAMEM_COMPUTE", ("local", "kubernetes"))),
         pod_template=Path(os.environ.get("PERSONAMEM_POD_TEMPLATE") or POD_TEMPLATE).absolute(),
-        kubeconfig=_path("PERSONAMEM_KUBECONFIG"),
-        shard_runs=cast(ShardRuns, _one_of("PERSONAMEM_SHARD_RUNS", ("together", "apart"))),
+        kubeconfig=path("PERSONAMEM_KUBECONFIG"),
+        shard_runs=cast(ShardRuns, one_of("PERSONAMEM_SHARD_RUNS", ("together", "apart"))),
         image=os.environ.get("PERSONAMEM_IMAGE") or None,
     )
 
@@ -225,54 +224,3 @@ def stage_variables() -> dict[str, str]:
 def switch_cache_off() -> None:
     """For this process and the stages it starts, which read their settings themselves."""
     os.environ["PERSONAMEM_LLM_CACHE"] = "off"
-
-
-def _key(variable: str, base_url: str | None) -> SecretStr | None:
-    """A key from its variable. OpenAI's own variable is a key for OpenAI and goes to no other host."""
-    openai = urlsplit(base_url or "").hostname == "api.openai.com"
-    text = os.environ.get(variable) or (os.environ.get("OPENAI_API_KEY") if openai else None)
-    return SecretStr(text) if text else None
-
-
-def _without_secrets(base_url: str | None, prefix: str) -> None:
-    """An address is shown and stored as it is, so no secret may stand in it."""
-    parts = urlsplit(base_url or "")
-    if parts.password or parts.username or set(parse_qs(parts.query)) - {"api-version"}:
-        raise UserError(
-            "the address has a user, a password or a query in it, which would be shown and stored",
-            where=f"{prefix}_BASE_URL",
-            expected="an address, with ?api-version=... at most",
-            remedy="take it out of the address"
-            if prefix == "PERSONAMEM_VLLM"
-            else f"put the key into {prefix}_API_KEY",
-        )
-
-
-def _number(variable: str, kind: Callable[[str], NumberT], lowest: float | None = 0) -> NumberT | None:
-    """A number, or None where the variable is not set."""
-    text = os.environ.get(variable)
-    if not text:
-        return None
-    whole = kind is int
-    try:
-        number = kind(text)
-    except ValueError:
-        problem = f"{text!r} is {'not a whole number' if whole else 'no number'}"
-        raise UserError(problem, where=variable, remedy=f"unset it, or export {variable}=1") from None
-    if not abs(number) < float("inf") or (lowest is not None and number < lowest):
-        expected = f"a number from {lowest:g}" if lowest is not None else "a finite number"
-        raise UserError(f"{text!r} is out of range", where=variable, expected=expected, remedy="unset it, or change it")
-    return number
-
-
-def _path(variable: str) -> Path | None:
-    text = os.environ.get(variable)
-    return Path(text).absolute() if text else None
-
-
-def _one_of(variable: str, values: tuple[str, ...]) -> str:
-    """One of the values; the first where the variable is not set."""
-    text = os.environ.get(variable) or values[0]
-    if text not in values:
-        raise UserError(f"{text!r} is none of its values", where=variable, expected=" or ".join(values))
-    return text

@@ -172,7 +172,11 @@ def test_a_stage_elsewhere_hears_of_the_models_and_of_no_key(monkeypatch: pytest
 
 
 def test_where_stages_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert (load_settings().compute, load_settings().shard_runs, load_settings().kubeconfig) == ("local", "together", None)
+    assert (load_settings().compute, load_settings().shard_runs, load_settings().kubeconfig) == (
+        "local",
+        "together",
+        None,
+    )
     monkeypatch.setenv("PERSONAMEM_COMPUTE", "kubernetes")
     monkeypatch.setenv("PERSONAMEM_KUBECONFIG", str(tmp_path / "config"))
     monkeypatch.setenv("PERSONAMEM_STORE", "s3://bucket/personamem")
