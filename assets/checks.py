@@ -17,6 +17,7 @@ import dagster as dg
 
 SHOWN = 5
 """Offenders that a check names; all are counted."""
+PAPERS_AGREE, RECORDS_AGREE = "papers_agree", "records_agree"
 NOTHING_LOST = "Every planned row is there or was rejected with a reason, and no other row is."
 
 PROMISES: Mapping[str, Mapping[str, str]] = {
@@ -64,7 +65,7 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
     **{
         stage: {
             "loads_whole": "Every file of the checkpoint has the digest that its manifest names.",
-            "passport_matches_inputs": "The checkpoint's passport names the parents that this run resolved.",
+            PAPERS_AGREE: "Passport, manifest, making, MLflow and what Dagster will record name the same parents and runs.",
             "metrics_finite": "Every reported metric is a finite number.",
         }
         for stage in ("base_model", "sft_checkpoint", "grpo_checkpoint")
@@ -76,6 +77,11 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "metrics_finite": "Every reported metric is a finite number.",
     },
 }
+AFTERWARDS: Mapping[str, Mapping[str, str]] = {
+    stage: {RECORDS_AGREE: "Passport, manifest, making and MLflow agree with what Dagster has recorded."}
+    for stage in ("base_model", "sft_checkpoint", "grpo_checkpoint")
+}
+"""Blocking checks that run as steps of their own, once the materialization is on record (`papers`)."""
 WATCHED: Mapping[str, Mapping[str, str]] = {
     "benchmark_report": {
         "no_regression": "No watched system is worse than in the report before, by the bounds of the preset.",
@@ -107,6 +113,11 @@ def specs(asset: str) -> list[dg.AssetCheckSpec]:
     ]
 
 
+def blocking(asset: str) -> list[str]:
+    """The checks of an asset whose failure keeps others from reading it."""
+    return [*PROMISES[asset], *AFTERWARDS.get(asset, {})]
+
+
 def broken(asset: str, outcomes: Sequence[Outcome]) -> list[str]:
     """The promises that were not kept; what is only watched is none."""
     return [outcome.name for outcome in outcomes if not outcome.passed and outcome.name in PROMISES[asset]]
@@ -124,11 +135,13 @@ def results(asset: str, outcomes: list[Outcome]) -> list[dg.AssetCheckResult]:
         raise dg.DagsterInvariantViolationError(
             f"{asset} has the checks {named} but computed {[o.name for o in outcomes]}"
         )
-    return [
-        dg.AssetCheckResult(
-            passed=bool(outcome.passed),
-            check_name=outcome.name,
-            metadata={**outcome.facts, "examples": dg.MetadataValue.json([text[:300] for text in outcome.problems])},
-        )
-        for outcome in outcomes
-    ]
+    return [result(outcome) for outcome in outcomes]
+
+
+def result(outcome: Outcome) -> dg.AssetCheckResult:
+    """Dagster's form of one outcome."""
+    return dg.AssetCheckResult(
+        passed=bool(outcome.passed),
+        check_name=outcome.name,
+        metadata={**outcome.facts, "examples": dg.MetadataValue.json([text[:300] for text in outcome.problems])},
+    )

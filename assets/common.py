@@ -124,7 +124,17 @@ def written_by(author: str, seed: int, *prompts: str, **more: str) -> dict[str, 
 
 def made_from(*paths: str) -> dict[str, str]:
     """What a producer says of the files that the rows come from; paths as the preset names them."""
-    return {f"{FILE}{path}": sha256_file(PROJECT / Path(path).expanduser()) for path in paths}
+    with clear_errors():
+        return {f"{FILE}{path}": _file_digest(PROJECT / Path(path).expanduser()) for path in paths}
+
+
+def _file_digest(path: Path) -> str:
+    try:
+        return sha256_file(path)
+    except OSError as error:
+        raise UserError(
+            f"cannot be read: {error.strerror}", where=path, remedy="put the file there, or correct the preset's data"
+        ) from error
 
 
 def table(rows: Iterable[Mapping[str, Any]]) -> dg.MetadataValue:
@@ -159,7 +169,7 @@ def sharded_result(
         context.add_asset_metadata(
             {
                 VERSION: done.manifest.version,
-                PATH: dg.MetadataValue.path(store.path(done.manifest.kind, done.manifest.version)),
+                PATH: dg.MetadataValue.path(store.address(done.manifest.kind, done.manifest.version)),
                 PARENTS: dg.MetadataValue.json(parents.versions(done.shard)),
                 FAILED: failed,
                 "rows": done.rows,
@@ -194,7 +204,7 @@ def whole_metadata(store: Store, name: str, version: str, parents: Parents, outc
     kind = GRAPH[name].kind
     return {
         VERSION: version,
-        PATH: dg.MetadataValue.path(store.path(kind, version)),
+        PATH: dg.MetadataValue.path(store.address(kind, version)),
         PARENTS: dg.MetadataValue.json(parents.versions()),
         FAILED: ", ".join(broken(name, outcomes)),
         ALARMS: ", ".join(alarms(name, outcomes)),

@@ -5,12 +5,14 @@ from typing import Any
 import dagster as dg
 
 from assets.checks import Outcome
-from assets.common import code_version, stage_asset
+from assets.common import code_version, made_from, stage_asset, written_by
 from assets.parents import Guard
 from assets.shards import Made, Shard, Survey, run_shards
 from personamem_pipeline.conversations.plan import plan_sessions
 from personamem_pipeline.conversations.sessions import INSTRUCTIONS, write_sessions
+from personamem_pipeline.llm.prompts import AROUND
 from personamem_pipeline.presets import DataConfig
+from personamem_pipeline.questions.released_files import chats_digest, table_paths
 from personamem_pipeline.questions.released_records import released_sessions
 from personamem_pipeline.records import Persona, Session
 from resources.endpoint import EndpointResource
@@ -21,7 +23,7 @@ NAME = "conversations"
 
 def build(data: DataConfig, model: str) -> list[dg.AssetsDefinition]:
     """The conversations asset of a preset, written by `model`."""
-    version = code_version("conversations/3", data.seed, data.conversations, data.released, model, INSTRUCTIONS)
+    version = code_version("conversations/4", data.seed, data.conversations, data.released, model, INSTRUCTIONS, AROUND)
 
     @stage_asset(
         NAME,
@@ -38,18 +40,25 @@ def build(data: DataConfig, model: str) -> list[dg.AssetsDefinition]:
         def make(shard: Shard) -> Made[Session]:
             persons = shard.read("personas", Persona)
             if data.released:
-                rows, rejected = released_sessions(data.released, [person.person_id for person in persons])
+                names = [person.person_id for person in persons]
+                rows, rejected = released_sessions(data.released, names)
                 ended = {row.person_id for row in rows} | {item.row_id for item in rejected}
-                silent = [person.person_id for person in persons if person.person_id not in ended]
+                silent = [name for name in names if name not in ended]
                 planned = [row.session_id for row in rows] + [item.row_id for item in rejected]
-                return Made(rows, planned + silent, rejected)  # nobody planned sessions; every person must have some
+                chats = {"chats": chats_digest(data.released, names)}
+                # Nobody planned sessions; every person must have some.
+                return Made(rows, planned + silent, rejected, made_by=chats)
             planned = [plan.session_id for p in persons for plan in plan_sessions(p, data.conversations, data.seed)]
             tell = shard.tell("sessions", author)
             rows, rejected = write_sessions(persons, data.conversations, author, data.seed, tell)
             return Made(rows, planned, rejected)
 
         survey = Sessions(released=data.released is not None)
-        made_by = {} if data.released else {"author": author.model, "seed": str(data.seed)}
+        made_by = (
+            made_from(*table_paths(data.released))
+            if data.released
+            else written_by(author.model, data.seed, INSTRUCTIONS)
+        )
         return run_shards(
             context, NAME, Session, version, store.open(), config, make, survey, endpoints=[author], made_by=made_by
         )

@@ -25,6 +25,7 @@ from personamem_pipeline.questions.gather import Gathered, GatheredKind, gather
 from personamem_pipeline.questions.slices import slice_table
 from personamem_pipeline.questions.viewer_cli import view_command
 from personamem_pipeline.records import QUESTION_TYPES, Question
+from personamem_pipeline.store import ATTACHED
 from resources.store import StoreResource
 
 DESCRIPTIONS: dict[GatheredKind, str] = {
@@ -42,6 +43,8 @@ FINDINGS = {
 }
 """`gather`'s findings -> the checks that they are."""
 PARENTS = ("personas", "histories", "questions")
+VIEWER = "viewer.html"
+"""Attached to each dataset: the page to browse it with."""
 
 
 def build(data: DataConfig) -> list[dg.AssetsDefinition]:
@@ -73,9 +76,10 @@ def _gathered(data: DataConfig, kind: GatheredKind) -> dg.AssetsDefinition:
                 certified=data.released is None,
                 targets=targets,
             )
-            stored = opened.path(kind, made.manifest.version)
-            viewer = opened.root / "viewers" / f"{kind}-{made.manifest.version[:12]}.html"
-            view_command(f"{kind}/{made.manifest.version}", viewer, opened)
+            stored, address = opened.path(kind, made.manifest.version), opened.address(kind, made.manifest.version)
+            with opened.staging() as scratch:
+                view_command(f"{kind}/{made.manifest.version}", scratch / VIEWER, opened)
+                opened.attach(kind, made.manifest.version, VIEWER, (scratch / VIEWER).read_bytes())
         outcomes = check(made)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(made.manifest.version),
@@ -83,8 +87,8 @@ def _gathered(data: DataConfig, kind: GatheredKind) -> dg.AssetsDefinition:
                 **whole_metadata(opened, kind, made.manifest.version, parents, outcomes),
                 **_rows(stored),
                 "questions": made.funnel["admitted"],
-                "card": dg.MetadataValue.path(str(stored / CARD)),
-                "viewer": dg.MetadataValue.path(str(viewer)),
+                "card": dg.MetadataValue.path(f"{address}/{CARD}"),
+                "viewer": dg.MetadataValue.path(f"{address}/{ATTACHED}/{VIEWER}"),
                 "funnel": dg.MetadataValue.md(funnel_table(made.funnel)),
                 "slices": dg.MetadataValue.md(slice_table(made.slices)),
                 "balance": dg.MetadataValue.json(made.balance),

@@ -2,7 +2,7 @@
 nothing.
 
 An asset (or one shard of it) is stale when it was never materialized, when its code version has changed, when a parent
-has another version than the one it was made from, when what it stored is no longer on disk, or when something upstream
+has another version than the one it was made from, when what it stored is no longer there, or when something upstream
 of it is stale. The versions are those in its own metadata: the data version that Dagster shows for a shard is the
 digest over all shards of the run that made it, too coarse to tell which shard changed.
 """
@@ -16,7 +16,7 @@ import dagster as dg
 
 from assets.parents import Parents, latest, latest_event, recorded_parents
 from personamem_pipeline.lineage import GRAPH
-from personamem_pipeline.store import MANIFEST, Store
+from personamem_pipeline.store import Store
 
 CODE_VERSION_TAG = "dagster/code_version"
 
@@ -63,7 +63,7 @@ def _reason(
     if (materialization.tags or {}).get(CODE_VERSION_TAG) != code:
         return "its code or configuration changed"
     record = latest(instance, name, shard, store)
-    if record is None or not (store.path(record.kind, record.version) / MANIFEST).is_file():
+    if record is None or not store.has(record.kind, record.version):
         return "its data are not in the store"
     if record.failed_checks:
         return f"it failed {', '.join(record.failed_checks)}"

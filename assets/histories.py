@@ -1,16 +1,16 @@
 """`histories`: everything one person said, in time order, within a token budget."""
 
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from assets.common import code_version, file_digest, stage_asset
+from assets.common import code_version, file_digest, made_from, stage_asset
 from assets.parents import Guard
 from assets.shards import Made, Shard, Survey, run_shards
 from personamem_pipeline.conversations.counting import COUNTERS
 from personamem_pipeline.conversations.histories import assemble_all
 from personamem_pipeline.presets import DataConfig
+from personamem_pipeline.questions.released_files import chats_digest, table_paths
 from personamem_pipeline.questions.released_records import released_histories
 from personamem_pipeline.records import History, Persona, Rejection, Session
 from personamem_pipeline.settings import PROJECT
@@ -21,7 +21,9 @@ NAME = "histories"
 
 def build(data: DataConfig) -> list[dg.AssetsDefinition]:
     """The histories asset of a preset."""
-    version = code_version("histories/2", data.histories, data.released, *map(file_digest, _files(data)))
+    version = code_version(
+        "histories/3", data.histories, data.released, *(file_digest(PROJECT / name) for name in _files(data))
+    )
 
     @stage_asset(
         NAME,
@@ -37,21 +39,26 @@ def build(data: DataConfig) -> list[dg.AssetsDefinition]:
             if data.released:
                 rows = released_histories(data.released, planned, profile_message=data.histories.profile_message)
                 found = {row.person_id for row in rows}
-                return Made(rows, planned, [_unreadable(name) for name in planned if name not in found], given=[])
+                lost = [_unreadable(name) for name in planned if name not in found]
+                chats = {"chats": chats_digest(data.released, planned)}
+                return Made(rows, planned, lost, given=[], made_by=chats)
             sessions = shard.read("conversations", Session)
             return Made(assemble_all(persons, sessions, data.histories), planned, given=sessions)
 
         budget = data.histories.pad_to or data.histories.tokens
-        return run_shards(context, NAME, History, version, store.open(), config, make, Histories(budget))
+        read = table_paths(data.released) if data.released else _files(data)
+        return run_shards(
+            context, NAME, History, version, store.open(), config, make, Histories(budget), made_by=made_from(*read)
+        )
 
     return [histories]
 
 
-def _files(data: DataConfig) -> list[Path]:
+def _files(data: DataConfig) -> list[str]:
     """Files that the preset names and histories are made with."""
     named = [data.histories.padding] if data.histories.padding != "builtin" else []
     named += [f"{data.histories.tokenizer}/tokenizer.json"] if data.histories.tokenizer not in COUNTERS else []
-    return [PROJECT / name for name in named]
+    return named
 
 
 def _unreadable(person_id: str) -> Rejection:

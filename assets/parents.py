@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import dagster as dg
 from pydantic import Field
 
-from assets.checks import PROMISES
+from assets.checks import blocking
 from personamem_pipeline.lineage import GRAPH, CheckStatus, Parent, ancestors, combined_version, materialize_command
 from personamem_pipeline.store import Store
 
@@ -87,7 +87,7 @@ def latest(instance: dg.DagsterInstance, name: str, shard: str | None, store: St
         shard=shard,
         version=version,
         kind=GRAPH[name].kind,
-        path=str(store.path(GRAPH[name].kind, version)),
+        path=store.address(GRAPH[name].kind, version),
         storage_id=record.storage_id,
         checks=status,
         failed_checks=tuple(failed),
@@ -116,7 +116,7 @@ def _recorded_failures(event: dg.AssetMaterialization) -> list[str]:
 
 
 def _latest_failures(instance: dg.DagsterInstance, name: str) -> list[str]:
-    keys = [dg.AssetCheckKey(dg.AssetKey(name), check) for check in PROMISES[name]]
+    keys = [dg.AssetCheckKey(dg.AssetKey(name), check) for check in blocking(name)]
     records = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
     return [key.name for key, record in records.items() if record.event and _said_no(record.event)]
 

@@ -6,12 +6,14 @@ from typing import Any
 import dagster as dg
 
 from assets.checks import Outcome
-from assets.common import code_version, stage_asset
+from assets.common import code_version, made_from, stage_asset, written_by
 from assets.parents import Guard
 from assets.shards import Made, Shard, Survey, run_shards
+from personamem_pipeline.llm.prompts import AROUND
 from personamem_pipeline.personas.review import INSTRUCTIONS as REVIEW
 from personamem_pipeline.personas.write import INSTRUCTIONS, write_personas
 from personamem_pipeline.presets import DataConfig
+from personamem_pipeline.questions.released_files import table_paths
 from personamem_pipeline.questions.released_records import released_personas
 from personamem_pipeline.records import Persona, PersonaSeed
 from resources.endpoint import EndpointResource
@@ -22,7 +24,7 @@ NAME = "personas"
 
 def build(data: DataConfig, model: str) -> list[dg.AssetsDefinition]:
     """The personas asset of a preset, written by `model`."""
-    version = code_version("personas/2", data.seed, data.personas, data.released, model, INSTRUCTIONS, REVIEW)
+    version = code_version("personas/3", data.seed, data.personas, data.released, model, INSTRUCTIONS, REVIEW, AROUND)
 
     @stage_asset(
         NAME,
@@ -45,7 +47,11 @@ def build(data: DataConfig, model: str) -> list[dg.AssetsDefinition]:
                 rows, rejected = write_personas(seeds, data.personas, author, data.seed, shard.tell("personas", author))
             return Made(rows, planned, rejected)
 
-        made_by = {} if data.released else {"author": author.model, "seed": str(data.seed)}
+        made_by = (
+            made_from(*table_paths(data.released))
+            if data.released
+            else written_by(author.model, data.seed, INSTRUCTIONS, REVIEW)
+        )
         return run_shards(
             context, NAME, Persona, version, store.open(), config, make, Persons(), endpoints=[author], made_by=made_by
         )

@@ -5,12 +5,14 @@ from typing import Any
 import dagster as dg
 
 from assets.checks import Outcome
-from assets.common import code_version, stage_asset
+from assets.common import code_version, made_from, stage_asset, written_by
 from assets.parents import Guard
 from assets.shards import Made, Shard, Survey, run_shards
+from personamem_pipeline.llm.prompts import AROUND
 from personamem_pipeline.presets import DataConfig
 from personamem_pipeline.questions.certify import INSTRUCTIONS as READER
 from personamem_pipeline.questions.certify import certify
+from personamem_pipeline.questions.released_files import table_paths
 from personamem_pipeline.questions.released_records import released_questions, released_records
 from personamem_pipeline.questions.write import INSTRUCTIONS as AUTHOR
 from personamem_pipeline.questions.write import plan_questions, write_questions
@@ -24,7 +26,9 @@ LEAST_ADMITTED = 0.5
 
 def build(data: DataConfig, model: str, readers: tuple[str, ...]) -> list[dg.AssetsDefinition]:
     """The questions asset of a preset, written by `model` and certified by `readers`."""
-    version = code_version("questions/2", data.seed, data.questions, data.released, model, readers, AUTHOR, READER)
+    version = code_version(
+        "questions/3", data.seed, data.questions, data.released, model, readers, AUTHOR, READER, AROUND
+    )
 
     @stage_asset(
         NAME,
@@ -57,7 +61,11 @@ def build(data: DataConfig, model: str, readers: tuple[str, ...]) -> list[dg.Ass
             rows = certify(written, histories, data.questions, endpoints, data.seed, tell)
             return Made(rows, planned, rejected, given=histories)
 
-        written_by = {"author": author.model, "readers": ", ".join(readers), "seed": str(data.seed)}
+        made_by = (
+            made_from(*table_paths(data.released))
+            if data.released
+            else written_by(author.model, data.seed, AUTHOR, READER, readers=", ".join(readers))
+        )
         survey = Questions(may_lack_evidence=data.released is not None)
         return run_shards(
             context,
@@ -69,7 +77,7 @@ def build(data: DataConfig, model: str, readers: tuple[str, ...]) -> list[dg.Ass
             make,
             survey,
             endpoints=endpoints,
-            made_by={} if data.released else written_by,
+            made_by=made_by,
         )
 
     return [questions]

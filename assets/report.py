@@ -2,26 +2,30 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from assets.checkpoints import COMMANDS, finite, run_stage_asset, whole_checkpoint
-from assets.checks import Outcome, none_of
+from assets.checkpoints import COMMANDS
+from assets.checks import Outcome, alarms, none_of
 from assets.common import code_version, file_digest, stage_asset
 from assets.parents import ALARMS, FAILED, Guard, Parents, recorded_parents
+from assets.stages import Made, Stage, loads_whole, metrics_finite, run_stage
 from personamem_pipeline.evaluation.judging.prompts import prompt_texts as judge_texts
-from personamem_pipeline.lineage import GRAPH
+from personamem_pipeline.llm.prompts import AROUND
 from personamem_pipeline.memory.prompts import prompt_texts
+from personamem_pipeline.passports.card import CHECKPOINTS, attach_card
 from personamem_pipeline.presets import Preset
 from personamem_pipeline.settings import PROJECT
 from personamem_pipeline.store import Store
 from resources.compute import Compute
+from resources.registry import Judged
 from resources.store import StoreResource
 from resources.tracking import Tracking
 
 RESULTS = "results.json"
+CANDIDATE = "grpo_checkpoint"
+"""What may become the champion."""
 REPORTS_BACK = 50
 """How many earlier reports are looked at for one to compare with."""
 
@@ -31,9 +35,14 @@ def build(preset: Preset, models: tuple[str, ...], commands: Mapping[str, str] =
     evaluation = preset.evaluation
     files = [evaluation.anchors, *(system.path for system in evaluation.systems.values())]
     version = code_version(
-        "report/5", preset.memory, prompt_texts(preset.memory.prompts), evaluation, models, judge_texts(),
+        "report/5", preset.memory, prompt_texts(preset.memory.prompts), evaluation, models, judge_texts(), AROUND,
         [file_digest(PROJECT / name) for name in files if name],
     )  # fmt: skip
+
+    def judge(made: Made) -> list[Outcome]:
+        return judge_report(preset, made)
+
+    stage = Stage(judge, settle, report_before)
 
     @stage_asset(
         "benchmark_report",
@@ -44,19 +53,27 @@ def build(preset: Preset, models: tuple[str, ...], commands: Mapping[str, str] =
     def benchmark_report(
         context: dg.AssetExecutionContext, config: Guard, store: StoreResource, compute: Compute, tracking: Tracking
     ) -> dg.MaterializeResult:
-        def judge(
-            name: str, kept: Store, version: str, parents: Parents, metrics: Mapping[str, float]
-        ) -> list[Outcome]:
-            return judge_report(preset, kept.path(GRAPH[name].kind, version), whole(name, kept, version), metrics)
-
-        return run_stage_asset(context, preset, commands, config, store.open(), compute, tracking, judge, report_before)
+        return run_stage(context, preset, commands, stage, config, store.open(), compute, tracking)
 
     return [benchmark_report]
 
 
-def whole(name: str, store: Store, version: str) -> Outcome:
-    """Every file of the report has its digest."""
-    return whole_checkpoint(store, GRAPH[name].kind, version)
+def settle(made: Made, outcomes: list[Outcome]) -> Mapping[str, Any]:
+    """The gate of every night: put the figures into the model card of the checkpoint that was judged, and make it the
+    champion unless something that is watched went wrong."""
+    made.tracking.finish(made.mlflow_run)
+    results = _results(made)
+    cards = {
+        name: attach_card(made.store, parent.version, results, made.version)
+        for name, parent in made.parents.items()
+        if parent.kind == CHECKPOINTS
+    }
+    doubts = [f"{name} failed its checks" for name, parent in made.parents.items() if parent.checks == "failed"]
+    doubts += alarms(made.name, outcomes)
+    judged = Judged(
+        made.parents[CANDIDATE].version, made.version, cards[CANDIDATE], compared=results["changes"] is not None
+    )
+    return {"gate": made.tracking.judged(judged, doubts)}
 
 
 def report_before(instance: dg.DagsterInstance, store: Store, parents: Parents) -> dict[str, str]:
@@ -75,15 +92,26 @@ def report_before(instance: dg.DagsterInstance, store: Store, parents: Parents) 
             continue
         then = recorded_parents(event)
         version = str(event.metadata["version"].value)
-        if then != now and then.get("benchmark") == now["benchmark"] and store.path("reports", version).is_dir():
+        if then != now and then.get("benchmark") == now["benchmark"] and store.has("reports", version):
             return {"previous": version}
     return {}
 
 
-def judge_report(preset: Preset, directory: Path, loads: Outcome, metrics: Mapping[str, float]) -> list[Outcome]:
+def judge_report(preset: Preset, made: Made) -> list[Outcome]:
     """The checks of a report."""
-    results = json.loads((directory / RESULTS).read_text())
-    return [loads, all_answers(results), causal_memories(results), finite(metrics), no_regression(preset, results)]
+    results = _results(made)
+    return [
+        loads_whole(made),
+        all_answers(results),
+        causal_memories(results),
+        metrics_finite(made),
+        no_regression(preset, results),
+    ]
+
+
+def _results(made: Made) -> dict[str, Any]:
+    results: dict[str, Any] = json.loads((made.store.path(made.kind, made.version) / RESULTS).read_text())
+    return results
 
 
 def all_answers(results: Mapping[str, Any]) -> Outcome:

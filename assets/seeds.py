@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -12,15 +13,17 @@ from assets.common import (
     clear_errors,
     code_version,
     file_digest,
+    made_from,
     producer,
     sharded_result,
     stage_asset,
 )
 from assets.parents import Parents
 from personamem_pipeline.lineage import shard_names
-from personamem_pipeline.personas.demographics import load_tables
+from personamem_pipeline.personas.demographics import tables_path
 from personamem_pipeline.personas.seeds import draw_seeds
 from personamem_pipeline.presets import DataConfig
+from personamem_pipeline.questions.released_files import table_paths
 from personamem_pipeline.questions.released_inspect import inspect_released
 from personamem_pipeline.questions.released_records import released_seeds, released_strays
 from personamem_pipeline.records import PersonaSeed
@@ -32,7 +35,7 @@ NAME = "persona_seeds"
 
 def build(data: DataConfig) -> list[dg.AssetsDefinition]:
     """The seeds asset of a preset."""
-    version = code_version("seeds/2", data.seed, data.shards, data.seeds, data.released, *_read(data))
+    version = code_version("seeds/3", data.seed, data.shards, data.seeds, data.released, *_read(data))
 
     @stage_asset(
         NAME,
@@ -45,11 +48,13 @@ def build(data: DataConfig) -> list[dg.AssetsDefinition]:
         opened, names = store.open(), shard_names(data.shards)
         with clear_errors():
             everybody, facts = _everybody(data)
+            made = producer(
+                NAME, version, **({} if data.released else {"seed": str(data.seed)}), **made_from(*_files(data))
+            )
             strays = released_strays(data.released) if data.released else []
             shards = []
             for shard in context.partition_keys:
                 rows = everybody[names.index(shard) :: len(names)]
-                made = producer(NAME, version, seed=str(data.seed))
                 lost = (
                     strays if shard == names[0] else []
                 )  # rows of nobody: they have no shard, so the first keeps them
@@ -96,9 +101,13 @@ def check(everybody: list[PersonaSeed]) -> list[Outcome]:
 
 def _read(data: DataConfig) -> list[str]:
     """Digests of the files that the seeds come from."""
-    paths = [PROJECT / data.seeds.file] if data.seeds and data.seeds.file else []
-    if data.released:
-        root = PROJECT / data.released.root
-        paths += [root / name for name in (*data.released.training, data.released.benchmark)]
-    tables = [load_tables(data.seeds.tables).model_dump_json()] if data.seeds else []
-    return [*tables, *map(file_digest, paths)]
+    return [file_digest(PROJECT / Path(name).expanduser()) for name in _files(data)]
+
+
+def _files(data: DataConfig) -> list[str]:
+    """The files that the seeds come from, as the preset names them."""
+    if data.seeds is None:
+        return list(table_paths(data.released)) if data.released else []
+    tables = tables_path(data.seeds.tables)
+    own = tables.relative_to(PROJECT) if tables.is_relative_to(PROJECT) else tables
+    return [own.as_posix(), *([data.seeds.file] if data.seeds.file else [])]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import dagster as dg
@@ -64,6 +64,8 @@ class Made(Generic[RecordT]):
     rejected: Sequence[Rejection] = ()
     given: Any = None
     """What the stage's survey needs besides the rows."""
+    made_by: Mapping[str, str] = field(default_factory=dict)
+    """What the producer says of this shard alone."""
 
 
 class Survey(ABC, Generic[RecordT]):
@@ -157,7 +159,8 @@ def run_shards(
     endpoints: Sequence[Endpoint] = (),
     made_by: Mapping[str, str] | None = None,
 ) -> dg.MaterializeResult:
-    """Make every shard of this run and store it; `endpoints` are those that `make` asks, the author first."""
+    """Make every shard of this run and store it; `endpoints` are those that `make` asks, the author first. `made_by` is
+    what every shard's producer says beside stage and code version (`written_by`, `made_from`)."""
     parents = resolve(context, name, store, guard=guard, shards=context.partition_keys)
     shards = []
     with clear_errors():
@@ -171,7 +174,7 @@ def run_shards(
                 record,
                 made.rows,
                 parents=parents.versions(shard),
-                producer=producer(name, version, **(made_by or {}), **cost(asked)),
+                producer=producer(name, version, **(made_by or {}), **made.made_by, **cost(asked)),
                 rejected=made.rejected,
             )
             shards.append(ShardResult(shard, manifest, len(made.rows)))

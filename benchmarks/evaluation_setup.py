@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from personamem_pipeline.errors import UserError
+from personamem_pipeline.evaluation.models import Models, local_model
 from personamem_pipeline.evaluation.source import Source, benchmark_source
 from personamem_pipeline.evaluation.systems.base import Named
 from personamem_pipeline.evaluation.systems.memory import MemorySystem
 from personamem_pipeline.memory.generators.base import Around, Generation, Generator
-from personamem_pipeline.memory.generators.transformers import TransformersGenerator
-from personamem_pipeline.presets import MemoryConfig, load_preset
+from personamem_pipeline.presets import EvaluationConfig, MemoryConfig, load_preset
 from personamem_pipeline.questions.find import find_dataset
 from personamem_pipeline.store import Store
 
@@ -63,7 +63,7 @@ class Bench:
         except UserError as error:
             raise UserError(
                 "there is no benchmark to ask",
-                where=store.root,
+                where=store.url,
                 expected="the store of a finished demo",
                 remedy="run `make demo` first, or give --home the directory of one (its PERSONAMEM_HOME)",
             ) from error
@@ -76,8 +76,14 @@ class Bench:
         ]
         return replace(source, questions=questions)
 
-    def generator(self) -> TransformersGenerator:
-        return TransformersGenerator(self.model, batch_size=load_preset(self.preset).evaluation.batch_size)
+    def models(self) -> Models:
+        """The model as an evaluation opens it: greedy, in the preset's batches."""
+        config = EvaluationConfig(batch_size=load_preset(self.preset).evaluation.batch_size)
+        return Models({NAME: local_model(NAME, "measured", self.model, config)}, config)
+
+    def generator(self) -> Generator:
+        """The model, as long as the process lives."""
+        return self.models().generator(NAME)
 
     def system(self, generator: Generator) -> MemorySystem:
         return MemorySystem(Named(NAME, "measured", "model"), generator, self.memory)

@@ -6,6 +6,9 @@
     personamem released check TABLE.csv --root DIRECTORY
     personamem presets [NAME or FILE.yaml]
     personamem cost --preset published --gpus 8
+    personamem verify grpo_checkpoint
+    personamem lineage grpo_checkpoint
+    personamem store gc
     personamem evaluate --model demo --people 20
     personamem predictions score ANSWERS.jsonl
     personamem anchors make --report DIRECTORY --out anchors.csv
@@ -26,6 +29,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from personamem_pipeline.cli_data import add_commands
+from personamem_pipeline.cli_lineage import add_lineage_commands
+from personamem_pipeline.cli_sign import add_sign_command
+from personamem_pipeline.cli_store import add_store_commands
 from personamem_pipeline.cli_training import add_training_commands, positive
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.evaluation.cli_anchors import add_anchor_commands
@@ -43,17 +49,17 @@ LETTERS = "abcd"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; 0 done, 2 bad input, 130 interrupted."""
+    """Run one command; 0 done, 2 bad input, 130 interrupted, and what else the command says of its own outcome."""
     arguments = _parser().parse_args(argv)
     try:
-        arguments.run(arguments)
+        code = arguments.run(arguments)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    return 0
+    return code or 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -84,6 +90,9 @@ def _parser() -> argparse.ArgumentParser:
 
     add_commands(commands)
     add_training_commands(commands)
+    add_lineage_commands(commands)
+    add_sign_command(commands)
+    add_store_commands(commands)
     add_evaluation_commands(commands)
     add_prediction_commands(commands)
     add_anchor_commands(commands)

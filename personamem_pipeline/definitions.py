@@ -20,8 +20,10 @@ from assets import checkpoints, conversations, datasets, histories, personas, qu
 from assets.checkpoints import COMMANDS
 from personamem_pipeline.presets import Preset, load_preset
 from personamem_pipeline.settings import Settings, load_settings
-from resources.compute import LocalProcess
+from resources.compute import Compute, LocalProcess
 from resources.endpoint import EndpointResource
+from resources.pods.compute import KubernetesPods
+from resources.reaper import build_reaper
 from resources.store import StoreResource
 from resources.tracking import Tracking
 
@@ -33,11 +35,14 @@ def build_defs(settings: Settings, *, resources: Mapping[str, Any] | None = None
     """Fresh definitions for these settings; `resources` replaces single resources by name, e.g. in tests."""
     preset = load_preset(settings.preset, seed=settings.seed)
     job = dg.define_asset_job(NIGHTLY, selection=["benchmark_report"], tags={"stage": "evaluation"})
+    world = {**default_resources(settings), **(resources or {})}
+    pods = world["compute"]
     return dg.Definitions(
         assets=build_assets(preset, settings),
-        resources={**default_resources(settings), **(resources or {})},
+        resources=world,
         jobs=[job],
         schedules=[_schedule(job, NIGHTLY, always=False), _schedule(job, f"{NIGHTLY}_always", always=True)],
+        sensors=[build_reaper(pods)] if isinstance(pods, KubernetesPods) else [],
         # Stages that are worth a process of their own run as commands anyway; a process per data stage would spend
         # more time on loading this module than on the work.
         executor=dg.in_process_executor,
@@ -71,9 +76,14 @@ def default_resources(settings: Settings) -> dict[str, Any]:
     return {
         "store": StoreResource(root=settings.store),
         "endpoint": EndpointResource.configured(settings),
-        "compute": LocalProcess(),
+        "compute": compute(settings),
         "tracking": Tracking(uri=settings.mlflow_uri),
     }
+
+
+def compute(settings: Settings) -> Compute:
+    """Where GPU stages run."""
+    return KubernetesPods.configured(settings) if settings.compute == "kubernetes" else LocalProcess()
 
 
 def _schedule(job: Any, name: str, *, always: bool) -> dg.ScheduleDefinition:

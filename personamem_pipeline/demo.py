@@ -85,7 +85,7 @@ def bring_up_to_date(
     if stale and not _build(console, definitions, instance, stale, settings.home / "demo.log"):
         return None
     report = latest(instance, "benchmark_report", None, store)
-    return Path(report.path) if report else None
+    return store.path(report.kind, report.version) if report else None
 
 
 def _build(

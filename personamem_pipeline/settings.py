@@ -21,9 +21,6 @@ POD_TEMPLATE = PROJECT / "docker" / "kubernetes" / "pod.yaml"
 SIMULATOR = "simulator/1"
 GUESSER = "guesser/1"
 """The second reader that the simulator serves in this process."""
-_OF_THIS_MACHINE = {
-    f"PERSONAMEM_{name}" for name in ("HOME", "STORE", "COMPUTE", "POD_TEMPLATE", "KUBECONFIG", "SHARD_RUNS", "IMAGE")
-}
 Structured = Literal["auto", "json_schema", "json_object", "text"]
 Compute = Literal["local", "kubernetes"]
 ShardRuns = Literal["together", "apart"]
@@ -104,6 +101,8 @@ class Settings(BaseModel):
     """None: the cluster that this process runs in, else what kubectl would take."""
     shard_runs: ShardRuns = "together"
     """Whether a backfill makes the shards in one run, or each in a run (and so, with `K8sRunLauncher`, a pod) of its own."""
+    git_commit: str | None = None
+    """The commit that the image was built from, `-dirty` at its end with changes; a working tree says so itself."""
     image: str | None = None
     """Digest of the container image that this process runs in, as the image or pod says; None outside containers."""
 
@@ -207,18 +206,9 @@ def load_settings() -> Settings:
         pod_template=Path(os.environ.get("PERSONAMEM_POD_TEMPLATE") or POD_TEMPLATE).absolute(),
         kubeconfig=path("PERSONAMEM_KUBECONFIG"),
         shard_runs=cast(ShardRuns, one_of("PERSONAMEM_SHARD_RUNS", ("together", "apart"))),
+        git_commit=os.environ.get("PERSONAMEM_GIT_COMMIT") or None,
         image=os.environ.get("PERSONAMEM_IMAGE") or None,
     )
-
-
-def stage_variables() -> dict[str, str]:
-    """What a stage on another machine must hear of this one's settings, so that both speak to the same models. Keys stay
-    behind: a pod gets them by reference to a secret. So do this machine's own directories and its way to the cluster."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if name.startswith("PERSONAMEM_") and not name.endswith("_API_KEY") and name not in _OF_THIS_MACHINE
-    }
 
 
 def switch_cache_off() -> None:

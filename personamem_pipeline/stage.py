@@ -31,15 +31,19 @@ from pydantic import BaseModel, ConfigDict
 
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.launch import GRACE, processes_of, stage_command
+from personamem_pipeline.passports.making import record_making
 from personamem_pipeline.passports.records import DagsterOrigin
+from personamem_pipeline.passports.sources import CHECKPOINTS
 from personamem_pipeline.presets import Preset
 from personamem_pipeline.seeds import digest
+from personamem_pipeline.settings import load_settings
 from personamem_pipeline.store import Store, write_json_atomically
 
 REFUSED = 2
 """Exit code of a stage that was given something it cannot use; its last words say what to do."""
 INTERRUPTED = 128 + signal.SIGTERM
 """Exit code of a stage that was asked to stop and saved its work."""
+HEARTBEAT = 60.0
 logger = logging.getLogger("personamem")
 
 
@@ -60,10 +64,15 @@ class StageJob(BaseModel):
     origin: DagsterOrigin | None = None
     """Who asked, for the record of this making; no part of what the scratch directory is named by."""
 
-    def scratch_directory(self) -> Path:
-        """The directory for resumable work, named by inputs, configuration and code version; made if missing."""
+    @property
+    def scratch_name(self) -> str:
+        """What resumable work is named by: inputs, configuration and code version."""
         key = digest([self.stage, self.inputs, self.preset.digest, self.code_version])
-        path = Path(self.scratch) if self.scratch else Store(self.store).root / "scratch" / f"{self.stage}-{key[:24]}"
+        return f"{self.stage}-{key[:24]}"
+
+    def scratch_directory(self) -> Path:
+        """The directory for resumable work; made if missing."""
+        path = Path(self.scratch) if self.scratch else Store(self.store).scratch / self.scratch_name
         path.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -117,6 +126,15 @@ class Progress:
         """Ask the stage to save and end."""
         self._stopped = True
 
+    def beat(self, every: float = HEARTBEAT) -> None:
+        """Log a line every so many seconds from now on: a silent log looks like a hang to people and load balancers."""
+        threading.Thread(target=self._beat, args=(every, time.monotonic()), daemon=True).start()
+
+    def _beat(self, every: float, since: float) -> None:
+        while True:
+            time.sleep(every)
+            self.say("alive for %.0f min", (time.monotonic() - since) / 60)
+
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self.stop()
         logger.info("received %s: saving, then stopping", signal.Signals(number).name)
@@ -149,6 +167,8 @@ def run_stage(main: Callable[[StageJob, Progress], StageResult]) -> NoReturn:
     launched = progress.processes > 1
     # A shell may leave, and means its stage to go on; a launcher that is gone does not.
     progress.listen(starter=os.getppid() if from_dagster() or launched else None)
+    if progress.is_main:
+        progress.beat()
     try:
         if from_dagster() and progress.is_main:
             with open_dagster_pipes() as context:
@@ -210,8 +230,11 @@ def _job_of_another_rank() -> StageJob:
 
 def _finish(main: Callable[[StageJob, Progress], StageResult], job: StageJob, progress: Progress) -> StageResult:
     _check_processes(job, progress.processes)
+    settings = load_settings()  # an unusable one is told before the work, not after it
     result = main(job, progress)
     if progress.is_main:
+        if result.kind == CHECKPOINTS:
+            record_making(Store(job.store), result.version, settings, origin=job.origin, mlflow_run=job.mlflow_run_id)
         write_json_atomically(job.scratch_directory() / "result.json", result.model_dump(mode="json"))
         progress.say("%s: %s %s", job.stage, result.kind, result.version)
     return result

@@ -76,15 +76,7 @@ class LocalProcess(Compute):
             code, words = self._wait(command, env, patience)
         if code != 0:
             raise stage_failure(module, code, words)
-        reported = session.get_results(implicit_materializations=False)
-        results = [result for result in reported if isinstance(result, dg.MaterializeResult)]
-        if len(results) != 1:
-            raise dg.Failure(
-                f"{module} ended with code 0 but reported {len(results)} materializations instead of one; "
-                "nothing was recorded. The stage must end through personamem_pipeline.stage.run_stage.",
-                allow_retries=False,
-            )
-        return results[0]
+        return one_materialization(module, session)
 
     def _wait(self, command: list[str], env: Mapping[str, str], patience: float) -> tuple[int, str]:
         process = Popen(command, cwd=PROJECT, env=env, stderr=PIPE, text=True, errors="replace")
@@ -104,6 +96,19 @@ class LocalProcess(Compute):
             raise
         tee.join(timeout=5)
         return process.returncode, "".join(last).strip()
+
+
+def one_materialization(module: str, session: dg.PipesSession) -> dg.MaterializeResult:
+    """What a stage that ended well has reported; a `dagster.Failure` unless it is one materialization."""
+    reported = session.get_results(implicit_materializations=False)
+    results = [result for result in reported if isinstance(result, dg.MaterializeResult)]
+    if len(results) != 1:
+        raise dg.Failure(
+            f"{module} ended with code 0 but reported {len(results)} materializations instead of one; "
+            "nothing was recorded. The stage must end through personamem_pipeline.stage.run_stage.",
+            allow_retries=False,
+        )
+    return results[0]
 
 
 def stage_failure(module: str, code: int, words: str) -> dg.Failure:

@@ -1,20 +1,23 @@
-"""MLflow: one run per materialization of a training or evaluation stage.
+"""MLflow: one run per materialization of a training or evaluation stage, and a registered model of what may be used.
 
 Dagster is the source of lineage; MLflow holds parameters and curves. Everything goes through `MlflowClient` and an
 explicit run id: the fluent `mlflow.*` functions keep a process-wide active run, which two stages in one process would
-share. MLflow takes seconds to import, hence only inside the methods.
+share. MLflow takes seconds to import, hence only inside the methods. Registering and reading back is in `registry` and
+`statements`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from personamem_pipeline.passports.comparing import Statement
 from personamem_pipeline.seeds import canonical_json
+from resources import registry, statements
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -64,25 +67,52 @@ class Tracking(dg.ConfigurableResource):
             client.log_inputs(run_id, datasets=datasets)
         return run_id
 
-    def finish(self, run_id: str, version: str, metrics: Mapping[str, float], path: str | Path) -> str | None:
-        """Log the final metrics, register a checkpoint at `path` as an external model linked to the run and to its
-        datasets, and close the run. Returns the model's id; None when `path` is no model directory (a report)."""
+    def record(self, run_id: str, version: str, metrics: Mapping[str, float], path: str | Path) -> None:
+        """Log what the run made: its version, where it lies, and the final metrics. The run stays open: whether it was
+        good is not known yet."""
         from mlflow.entities import Metric, RunTag
 
-        client = self._client()
-        run = client.get_run(run_id)
         now = int(time.time() * 1000)
         tags = [RunTag("data_version", version), RunTag("path", str(path))]
-        client.log_batch(run_id, metrics=[Metric(k, v, now, 0) for k, v in sorted(metrics.items())], tags=tags)
-        model_id = _register(client, run, version, metrics, Path(path)) if _is_model(Path(path)) else None
-        client.set_terminated(run_id, "FINISHED")
-        return model_id
+        logged = [Metric(name, value, now, 0) for name, value in sorted(metrics.items())]
+        self._client().log_batch(run_id, metrics=logged, tags=tags)
+
+    def finish(self, run_id: str) -> None:
+        """Close a run that ended well."""
+        self._client().set_terminated(run_id, "FINISHED")
+
+    def log_model(self, run_id: str, metrics: Mapping[str, float]) -> str:
+        """Make the checkpoint that a run recorded an external model, linked to the run and its datasets; its id."""
+        client = self._client()
+        return _log_model(client, client.get_run(run_id), metrics)
+
+    def offer(self, run_id: str, model_id: str, card: str) -> str:
+        """Make the checkpoint of a run a version of the registered model, and that the candidate; returns what was done,
+        in words. The same checkpoint made again is the same version."""
+        client = self._client()
+        return registry.offer(client, client.get_run(run_id), client.get_logged_model(model_id), card)
+
+    def judged(self, verdict: registry.Judged, doubts: Sequence[str]) -> str:
+        """Write a report's verdict on a checkpoint beside its registered model; without doubts it becomes the champion.
+        Returns what was done, in words."""
+        return registry.judged(self._client(), verdict, doubts)
+
+    def says(self, run_id: str) -> list[Statement]:
+        """What MLflow states of the run: its tags, its datasets, and the registered model that was made of it."""
+        return statements.of_run(self._client(), run_id)
 
     def fail(self, run_id: str, reason: str) -> None:
         """Close a run whose stage did not end well."""
         client = self._client()
         client.set_tag(run_id, "failure", reason[:5000])
         client.set_terminated(run_id, "FAILED")
+
+    def aliases(self) -> dict[str, str]:
+        """Alias of the registered model -> version of the checkpoint that it names; empty before the first one."""
+        database = _sqlite_file(self.uri)
+        if database is not None and not database.exists():
+            return {}
+        return registry.aliases(self._client())
 
     def url_or_path(self, run_id: str) -> str:
         """Where a person looks at the run: a URL for a server, else the command's database and the run id."""
@@ -116,16 +146,16 @@ def _sqlite_file(uri: str) -> Path | None:
     return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
 
 
-def _register(client: MlflowClient, run: Any, version: str, metrics: Mapping[str, float], path: Path) -> str:
+def _log_model(client: MlflowClient, run: Any, metrics: Mapping[str, float]) -> str:
     from mlflow.entities import LoggedModelOutput
 
-    stage = run.data.tags["asset"]
+    made = {name: run.data.tags[name] for name in ("data_version", "path", "dagster.run_id")}
     model = client.create_logged_model(
         run.info.experiment_id,
-        name=stage,
+        name=run.data.tags["asset"],
         source_run_id=run.info.run_id,
         model_type="external",
-        tags={"data_version": version, "path": str(path), **_input_tags(run.data.tags)},
+        tags={**made, **_input_tags(run.data.tags)},
     )
     for entry in run.inputs.dataset_inputs:
         for name, value in sorted(metrics.items()):
@@ -142,10 +172,6 @@ def _register(client: MlflowClient, run: Any, version: str, metrics: Mapping[str
     client.finalize_logged_model(model.model_id, "READY")
     model_id: str = model.model_id
     return model_id
-
-
-def _is_model(path: Path) -> bool:
-    return (path / "config.json").is_file()
 
 
 def _input_tags(tags: Mapping[str, str]) -> dict[str, str]:

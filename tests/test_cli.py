@@ -121,9 +121,7 @@ def test_demo_is_the_checkpoint_that_was_finished_last(
     shutil.copytree(second, store.root / "checkpoints" / ".writing-killed")
     assert demo() == demo("latest") == second
     # Trained again with seed 0: the same checkpoint, which is now the latest.
-    result = store.root / "scratch" / "grpo_checkpoint-0" / "result.json"
-    result.parent.mkdir(parents=True)
-    result.write_text(json.dumps({"version": first.name}))
+    assert stored(0, made=400) == first
     assert demo() == first
 
 

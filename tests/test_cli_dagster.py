@@ -44,6 +44,7 @@ def test_everything_upstream_is_built_by_one_command_and_then_the_asset_alone(tm
     assert everything.returncode == 0, everything.stdout + everything.stderr
     alone = shell("dagster asset materialize --select grpo_checkpoint", tmp_path, **variables)
     assert alone.returncode == 0, alone.stdout + alone.stderr
+    assert "grpo_checkpoint_records_agree" in alone.stdout + alone.stderr, "its check runs with it, without being named"
     assert len(list((tmp_path / "store" / "checkpoints").iterdir())) == 3
 
 

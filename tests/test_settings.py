@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from personamem_pipeline.errors import UserError
-from personamem_pipeline.settings import load_settings, stage_variables
+from personamem_pipeline.settings import load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -161,14 +161,6 @@ def test_the_address_of_a_vllm_server(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="take it out of the address") as raised:
         load_settings()
     assert "hunter2" not in str(raised.value)
-
-
-def test_a_stage_elsewhere_hears_of_the_models_and_of_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PERSONAMEM_LLM_BASE_URL", "https://models.example/v1")
-    monkeypatch.setenv("PERSONAMEM_LLM_API_KEY", "sk-secret")
-    monkeypatch.setenv("PERSONAMEM_READER_API_KEY", "sk-secret")
-    monkeypatch.setenv("PERSONAMEM_HOME", "/home/somebody")
-    assert stage_variables() == {"PERSONAMEM_LLM_BASE_URL": "https://models.example/v1"}
 
 
 def test_where_stages_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -84,3 +84,12 @@ def test_signals_ask_it_to_stop(number: signal.Signals) -> None:
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
+
+
+def test_a_stage_says_that_it_is_alive(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="personamem"):
+        Progress().beat(every=0.01)
+        deadline = time.monotonic() + 20
+        while "alive for 0 min" not in caplog.text:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)

@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from personamem_pipeline.errors import UserError
-from personamem_pipeline.evaluation import assemble, pool, results
+from personamem_pipeline.evaluation import assemble, pool, results, timings
 from personamem_pipeline.evaluation import curves as training_curves
 from personamem_pipeline.evaluation.asking import ANSWERS, Asking
 from personamem_pipeline.evaluation.assemble import Before
-from personamem_pipeline.evaluation.journal import Journal
 from personamem_pipeline.evaluation.models import (
     ENDPOINT,
     Model,
@@ -37,7 +36,7 @@ from personamem_pipeline.evaluation.systems.build import Needs, selected, unfami
 from personamem_pipeline.memory.generators.base import Generator
 from personamem_pipeline.settings import PROJECT
 from personamem_pipeline.stage import Progress, StageJob, StageResult, run_stage
-from personamem_pipeline.store import Store
+from personamem_pipeline.store import ATTACHED, Store
 
 CHECKPOINTS = {
     "base": ("base model", "base_model"),
@@ -67,8 +66,8 @@ def evaluate(job: StageJob, progress: Progress, load_generator: OpenGenerator | 
     for remark in remarks:
         progress.say("%s", remark)
     models = Models(_models(store, inputs, job, progress, load_generator), config)
-    needs = Needs(models, config, job.preset.memory, source, store.root / "scratch")
-    asking = Asking(inputs["benchmark"], needs, systems, store.root / "scratch" / ANSWERS)
+    needs = Needs(models, config, job.preset.memory, source, store.scratch)
+    asking = Asking(inputs["benchmark"], needs, systems, store.scratch / ANSWERS)
     spent = Spent(config.prices, config.budget_tokens)
     runner = Runner(source, progress, spent)
     outcome = assemble.ask_and_judge(asking, runner)
@@ -95,8 +94,12 @@ def evaluate(job: StageJob, progress: Progress, load_generator: OpenGenerator | 
     )
     producer = {"stage": job.stage, "code_version": job.code_version, "preset": job.preset.name}
     manifest = store.put_directory("reports", directory, parents=inputs, producer=producer)
-    metrics = {**_metrics(found), **_cost(spent), **_latency(asking.journals)}
-    return _result(store.path("reports", manifest.version), manifest.version, found, metrics)
+    times = timings.timings(asking.journals, {name: run.label for name, run in outcome.runs.items()})
+    for name, data in timings.files(times).items():
+        store.attach("reports", manifest.version, name, data)
+    metrics = {**_metrics(found), **_cost(spent), **timings.metrics(times)}
+    notes = {"summary": summary(found), "seconds": timings.markdown(times)}
+    return _result(store.address("reports", manifest.version), manifest.version, metrics, notes)
 
 
 def _models(
@@ -151,28 +154,17 @@ def _cost(spent: Spent) -> dict[str, float]:
     return {"input_tokens": spent.input_tokens, "output_tokens": spent.output_tokens, **dollars}
 
 
-def _latency(journals: Mapping[str, Journal]) -> dict[str, float]:
-    """Seconds per write turn and per reply of each system, as they were when the model was asked. They are no part of the
-    report itself, whose bytes would differ from run to run."""
-    metrics = {}
-    for name, journal in journals.items():
-        batches = list(journal)
-        for what, seconds, count in (
-            ("write_turn", sum(b.write_seconds for b in batches), sum(len(b.steps) for b in batches)),
-            ("reply", sum(b.answer_seconds for b in batches), sum(len(b.replies) for b in batches)),
-        ):
-            if seconds and count:
-                metrics[f"seconds_per_{what}_{name}"] = seconds / count
-    return metrics
-
-
-def _result(directory: Path, version: str, found: results.Results, metrics: Mapping[str, float]) -> StageResult:
+def _result(address: str, version: str, metrics: Mapping[str, float], notes: Mapping[str, str]) -> StageResult:
     return StageResult(
         kind="reports",
         version=version,
         metrics=dict(metrics),
-        paths={"report": str(directory / "report.html"), "results": str(directory / "results.json")},
-        notes={"summary": summary(found)},
+        paths={
+            "report": f"{address}/report.html",
+            "results": f"{address}/results.json",
+            "timings": f"{address}/{ATTACHED}/{timings.PAGE}",
+        },
+        notes=dict(notes),
     )
 
 

@@ -9,11 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
 
 from personamem_pipeline.evaluation.records import Moment
 from personamem_pipeline.evaluation.source import Batch, Person
 from personamem_pipeline.questions.options import lettered
 from personamem_pipeline.records import History, Message, Question
+
+LETTERED = 2**16
+"""Questions in an order that are kept under their letters: every system is asked the same, and the key and the figures
+read them again."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +36,17 @@ class Asked:
 
 def ask(question: Question, seed: int, order: int, moment: Moment = "end") -> Asked:
     """One question under letters."""
-    options, right = lettered(question, seed, order)
+    options, right = _lettered(question, seed, order)
     if moment == "before_forget":
         used = forgotten_option(question)
         right = next(letter for letter, text in options.items() if text == used)
     return Asked(question, order, options, right, moment)
+
+
+@lru_cache(maxsize=LETTERED)
+def _lettered(question: Question, seed: int, order: int) -> tuple[Mapping[str, str], str]:
+    options, right = lettered(question, seed, order)
+    return MappingProxyType(options), right
 
 
 def asked(batch: Batch) -> list[Asked]:

@@ -26,7 +26,7 @@ from personamem_pipeline.store import write_json_atomically
 
 ANSWERS = "answers"
 """Directory of the journals, below the store's scratch directory."""
-WRITING = ("memory", "query_aware")
+WRITING = ("memory", "query_blind", "query_aware")
 """Readings whose memories the leak probe compares; `query_aware` shows that it can fail."""
 
 
@@ -92,7 +92,7 @@ class Asking:
             with self.needs.models.wrapped(lambda _: model):
                 write_json_atomically(path, probe(partial(self.make, name, system), few))
             runner.spent.count(*model.tokens)
-        found = {**json.loads(path.read_text()), "causal": system.reading == "memory"}
+        found = {**json.loads(path.read_text()), "causal": system.reading != "query_aware"}
         told = "the same whatever is asked" if found["equal"] else "others when something else is asked"
         runner.progress.say("%-18s leak probe: its %d memories are %s", name, found["steps"], told)
         return found

@@ -71,6 +71,7 @@ def _run(asking: Asking, key: AnswerKey, name: str) -> SystemRun:
     replies = [reply for batch in outputs for reply in batch.replies]
     named = build.named(name, system, asking.needs.models)
     steps = [_light(step, named.role) for batch in outputs for step in batch.steps]
+    memory = build.memory_config(system, asking.needs.memory)
     return SystemRun(
         name=name,
         label=named.label,
@@ -80,7 +81,8 @@ def _run(asking: Asking, key: AnswerKey, name: str) -> SystemRun:
         answers=answers(name, key, replies),
         open=open_answers(name, key, replies, quotes_first=system.reading != "predictions"),
         steps=steps,
-        memory_cap=build.memory_config(system, asking.needs.memory).memory_tokens if steps else None,
+        memory_cap=memory.memory_tokens if steps else None,
+        chunk_tokens=memory.chunk_tokens if steps else None,
     )
 
 

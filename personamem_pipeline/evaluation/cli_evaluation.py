@@ -21,6 +21,9 @@ from personamem_pipeline.errors import UserError
 from personamem_pipeline.evaluation.cli_predictions import add_benchmark, chosen_source, configured, option_orders
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
+    from personamem_pipeline.evaluation.timings import Timing
     from personamem_pipeline.presets.evaluation import Reading
 
 USUAL = ("memory", "oracle", "full_context", "bm25", "no_history")
@@ -85,7 +88,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     )
     progress = Progress()
     progress.listen()
-    found = evaluate_directly(direct, source, rejected, load_settings(), progress, arguments.out)
+    found, times = evaluate_directly(direct, source, rejected, load_settings(), progress, arguments.out)
     if arguments.json:
         print(
             json.dumps(
@@ -97,7 +100,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
             )
         )
     else:
-        _show(found, arguments.out)
+        _show(found, times, arguments.out)
 
 
 def _readings(names: Sequence[str]) -> list[Reading]:
@@ -113,9 +116,11 @@ def _given(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _show(found: dict[str, Any], out: Path) -> None:
+def _show(found: dict[str, Any], times: Sequence[Timing], out: Path) -> None:
     from rich.console import Console
     from rich.table import Table
+
+    from personamem_pipeline.evaluation.timings import cells_of
 
     tokens = {row["system"]: row["tokens_per_question"] for row in found["ledger"]}
     opened = {row["system"]: "none" if row["mean"] is None else f"{row['mean']:.3f}" for row in found["open"]}
@@ -141,6 +146,18 @@ def _show(found: dict[str, Any], out: Path) -> None:
         )  # fmt: skip
     console = Console()
     console.print(table)
+    console.print(_seconds(cells_of(times)))
     for remark in found["remarks"]:
         console.print(f"note: {remark}", markup=False, soft_wrap=True)
     console.print(f"report: {out / 'report.html'}", markup=False, soft_wrap=True)
+
+
+def _seconds(lines: Sequence[Sequence[str]]) -> Table:
+    from rich.table import Table
+
+    table = Table(
+        "system", "kind", "calls", "s each", "median wait", "95th percentile", title="seconds, on this machine"
+    )
+    for cells in lines:
+        table.add_row(*cells)
+    return table

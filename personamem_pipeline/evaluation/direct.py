@@ -27,6 +27,7 @@ from personamem_pipeline.evaluation.provenance import refuse_trained_on
 from personamem_pipeline.evaluation.runner import Runner, Spent
 from personamem_pipeline.evaluation.source import Source
 from personamem_pipeline.evaluation.systems.build import Needs, selected
+from personamem_pipeline.evaluation.timings import Timing, timings, write_beside
 from personamem_pipeline.memory.generators.find import PUBLISHED, FoundModel, find_model
 from personamem_pipeline.passports.records import PASSPORT, read_passport
 from personamem_pipeline.presets import EvaluationConfig, MemoryConfig, SystemConfig
@@ -56,8 +57,8 @@ class Direct:
 
 def evaluate_directly(
     direct: Direct, source: Source, rejected: Sequence[Rejection], settings: Settings, progress: Progress, out: Path
-) -> dict[str, Any]:
-    """Ask, judge, score; write the report into `out` and return its figures."""
+) -> tuple[dict[str, Any], list[Timing]]:
+    """Ask, judge, score; write the report into `out`, and return its figures and how long the systems took."""
     store = Store(settings.store)
     local = None if direct.model == ENDPOINT else find_model(direct.model, settings)
     model, memory = _model(direct, local, progress)
@@ -79,9 +80,9 @@ def evaluate_directly(
     for remark in remarks:
         progress.say("%s", remark)
     models = Models({MODEL: model}, config)
-    needs = Needs(models, config, memory, source, store.root / "scratch")
+    needs = Needs(models, config, memory, source, store.scratch)
     benchmark = content_digest(source)
-    asking = Asking(benchmark, needs, chosen, store.root / "scratch" / ANSWERS)
+    asking = Asking(benchmark, needs, chosen, store.scratch / ANSWERS)
     spent = Spent(config.prices, config.budget_tokens)
     runner = Runner(source, progress, spent)
     outcome = assemble.ask_and_judge(asking, runner)
@@ -90,8 +91,10 @@ def evaluate_directly(
         provenance=_provenance(direct, model, memory, config, benchmark),
     )  # fmt: skip
     assemble.write(out, found, outcome.runs, curves={}, pooled=None)
+    times = timings(asking.journals, {name: run.label for name, run in outcome.runs.items()})
+    write_beside(out, times)
     progress.say("this run asked for %s", spent)
-    return found
+    return found, times
 
 
 def first_people(source: Source, count: int) -> Source:

@@ -36,7 +36,7 @@ def find_source(store: Store, benchmark: str | None, *, orders: int, seed: int, 
 def _version(store: Store, benchmark: str | None) -> str:
     """The one version that is meant."""
     start = (benchmark or "").removeprefix(f"{KIND}/")
-    here = sorted(path.parent.name for path in store.root.glob(f"{KIND}/[!.]*/{MANIFEST}"))
+    here = sorted(store.versions(KIND))
     found = [version for version in here if version.startswith(start)]
     if len(found) == 1:
         return found[0]
@@ -48,4 +48,4 @@ def _version(store: Store, benchmark: str | None) -> str:
     else:
         problem = f"{len(found)} benchmarks" + (f" begin with {start}" if start else ", and none was named")
         remedy = "say which: --benchmark VERSION"
-    raise UserError(problem, where=store.root, expected=f"one of: {known}" if here else "", remedy=remedy)
+    raise UserError(problem, where=store.url, expected=f"one of: {known}" if here else "", remedy=remedy)

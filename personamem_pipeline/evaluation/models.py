@@ -5,6 +5,7 @@ At most one local model is loaded at a time; the one before is let go first, bec
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -65,6 +66,9 @@ class Models:
             if isinstance(generator, Closing):
                 self._engines.callback(generator.close)
             self._open[name] = Decoded(generator, self.config.temperature, self.config.seed)
+            # Half a million objects of libraries and model will not become garbage meanwhile: looking through them again
+            # and again costs as much as everything else that is done around a tiny model's calls.
+            gc.freeze()
         return self._wrap(self._open[name]) if self._wrap else self._open[name]
 
     @contextmanager
@@ -78,6 +82,7 @@ class Models:
 
     def close(self) -> None:
         """Let go of what is loaded."""
+        gc.unfreeze()
         self._open.clear()
         self._engines.close()
 

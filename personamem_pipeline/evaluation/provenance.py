@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from personamem_pipeline.arrow import stream_parquet
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.lineage import GRAPH
+from personamem_pipeline.passports.chain import Thing, walk
 from personamem_pipeline.passports.records import PASSPORT, read_passport
 from personamem_pipeline.presets import Preset, SystemConfig
 from personamem_pipeline.questions.copying import HISTORIES
@@ -56,27 +57,27 @@ def _training(store: Store, version: str) -> dict[str, Any]:
 
 def lineage(store: Store, inputs: Mapping[str, str]) -> list[dict[str, Any]]:
     """One row per input and per unsharded parent, inputs first. Shards are named by their versions only."""
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
-    waiting = sorted(inputs.items())
-    while waiting:
-        name, version = waiting.pop(0)
-        if (name, version) in rows:
-            continue
-        kind = GRAPH[name].kind
-        directory = store.verified(kind, version)
-        manifest = store.manifest(kind, version)
+    rows: list[dict[str, Any]] = []
+
+    def unsharded_parents(thing: Thing) -> dict[str, str]:
+        directory = store.verified(thing.kind, thing.version)
+        manifest = store.manifest(thing.kind, thing.version)
         parents = dict(manifest.parents)
         if (directory / PASSPORT).is_file():
             parents |= read_passport(directory).inputs
-        rows[name, version] = {
-            "name": name,
-            "kind": kind,
-            "version": version,
-            "producer": dict(sorted(manifest.producer.items())),
-            "parents": dict(sorted(parents.items())),
-        }
-        waiting += [item for item in sorted(parents.items()) if item[0] in GRAPH and not GRAPH[item[0]].sharded]
-    return list(rows.values())
+        rows.append(
+            {
+                "name": thing.name,
+                "kind": thing.kind,
+                "version": thing.version,
+                "producer": dict(sorted(manifest.producer.items())),
+                "parents": dict(sorted(parents.items())),
+            }
+        )
+        return {name: version for name, version in parents.items() if name in GRAPH and not GRAPH[name].sharded}
+
+    walk(inputs, unsharded_parents)
+    return rows
 
 
 def refuse_shared_persons(store: Store, rows: Sequence[Mapping[str, Any]], persons: set[str]) -> None:

@@ -63,6 +63,9 @@ class Outputs(Record):
     """Empty where no memory was written, or where another system's memories were used."""
     write_seconds: float = 0.0
     answer_seconds: float = 0.0
+    write_waits: tuple[float, ...] = ()
+    """Seconds that each writing reply was waited for, in the order of the calls (`timings`)."""
+    answer_waits: tuple[float, ...] = ()
 
 
 class Labels(Record):

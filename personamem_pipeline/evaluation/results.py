@@ -35,7 +35,7 @@ from personamem_pipeline.questions.facts import code_of
 from personamem_pipeline.questions.released_records import RELEASED
 from personamem_pipeline.records import Question, Rejection
 
-FORMAT = 4
+FORMAT = 5
 FEW = 10
 """Below so many persons a report says that its intervals are too narrow."""
 ONE_PERSON = "the benchmark has one person: without a spread between people there are no intervals and no tests"
@@ -100,7 +100,7 @@ def build(
         "open": [open_scores(run.open, threshold=open_threshold, **bounds) for run in systems.values() if run.open],
         "judging": dict(judging) if judging is not None else None,
         "leak_probe": [dict(row) for row in leak_probe],
-        "leak_size": pairs.leak_size(systems, rows, **bounds),
+        "leak_sizes": pairs.leak_sizes(systems, rows, **bounds),
         "changes": dict(changes) if changes is not None else None,
         "regressions": regressions(changes, regression) if changes is not None and regression is not None else None,
         "remarks": [*remarks, *_few(len(source.by_person))],

@@ -1,7 +1,8 @@
 """Where an evaluation's people come from, a batch of them in memory at a time.
 
 Questions are small and are held; histories of 128k tokens are not. Each system passes over the people once, in the same
-fixed batches, so that a killed evaluation repeats only the batch that was in flight and ends with the same bytes.
+fixed batches, so that a killed evaluation repeats only the batch that was in flight and ends with the same bytes. Of a
+benchmark of short histories the first pass is kept, because reading it again would cost more than a small model's answers.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from personamem_pipeline.errors import UserError
 from personamem_pipeline.questions.copying import HISTORIES, QUESTIONS
 from personamem_pipeline.records import History, Persona, Question
 from personamem_pipeline.store import Store
+
+KEPT = 32_000_000
+"""Characters of chat up to which a whole benchmark stays in memory once it was read: 200 people of 32k tokens."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,27 @@ class Source:
 
     def people(self) -> Iterator[Person]:
         """Everybody who is asked about, in order; refuses questions about people without a history."""
+        return iter(self._kept) if self._kept else self._read()
+
+    @cached_property
+    def _kept(self) -> list[Person]:
+        """Everybody, once a pass came to its end and all of them are small enough; until then empty."""
+        return []
+
+    def _read(self) -> Iterator[Person]:
+        passed: list[Person] = []
+        size = 0
+        for person in self._opened():
+            size += sum(len(message.content) for message in person.history.messages)
+            if size <= KEPT:
+                passed.append(person)
+            else:
+                passed.clear()
+            yield person
+        if size <= KEPT:
+            self._kept[:] = passed
+
+    def _opened(self) -> Iterator[Person]:
         waiting = dict(self.by_person)
         for history in self.histories():
             if history.person_id in waiting:
@@ -157,6 +182,6 @@ def _profiles(store: Store, version: str) -> dict[str, str]:
     """From the persona shards that the benchmark was gathered from, as far as the store still has them."""
     parents = store.manifest("benchmark", version).parents
     shards = [shard for name, shard in sorted(parents.items()) if name.startswith("personas/")]
-    here = [shard for shard in shards if store.path("personas", shard).is_dir()]
+    here = [shard for shard in shards if store.has("personas", shard)]
     rows = (row for shard in here for row in store.stream_rows("personas", shard, Persona))
     return {row.person_id: profile_text(row.profile) for row in rows if row.split == "benchmark"}

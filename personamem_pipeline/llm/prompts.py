@@ -24,6 +24,8 @@ Messages = list[dict[str, str]]
 BRIEF = "Brief:\n"
 IN_WORDS = "\n\nReply with JSON only: one object that fits the JSON schema `{task}`.\n{schema}"
 REPAIR = "Your reply cannot be used: {problem}\nReply again with the corrected JSON object only."
+AROUND = f"{BRIEF}{IN_WORDS}{REPAIR}"
+"""The text around every room's own: part of the code version of whatever asks a model for records."""
 QUOTED = 2000
 """Characters of an unusable reply that its repair quotes: an endless one would be paid for twice."""
 

@@ -166,4 +166,4 @@ def without_thinking(text: str) -> str:
 def prompt_texts(style: str) -> str:
     """All template text of a style: what a stage's code version takes the digest of."""
     styled = (*_WRITE[style].values(), _ANSWER[style], _CHAT[style], _OPTION[style])
-    return "\n".join((*styled, _REWRITE, _CHOOSE, _REPLY, _THINK))
+    return "\n".join((*styled, _fill(_REWRITE, lines=str(MAX_LINES)), _CHOOSE, _REPLY, _THINK))

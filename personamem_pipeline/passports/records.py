@@ -9,7 +9,6 @@ each making adds a file of its own to `attached/makings/`, which names the versi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +21,9 @@ ROWS = "rows.json"
 """Which rows each optimizer step saw; a file of the checkpoint beside the passport."""
 MAKINGS = "makings"
 """Folder among a checkpoint's attachments (`store.Store.attach`): one `<name>.json` per making."""
+FILE = "file:"
+"""In a shard's producer, `file:<path, relative to the project>` -> SHA-256 of each file that its rows come from: the
+seeds' file and the tables, the released tables, a file of padding dialogues."""
 
 
 class Frozen(BaseModel):
@@ -44,6 +46,8 @@ class Author(Frozen):
     rows: int
     shards: tuple[str, ...]
     """Versions of the shards that it wrote, in order."""
+    files: dict[str, str] = {}
+    """Path, relative to the project -> SHA-256 of the files that the rows come from (`FILE`); most stages have none."""
 
 
 class Data(Frozen):
@@ -72,7 +76,8 @@ class RowsUsed(Frozen):
 
     format: Literal[1] = 1
     ids: tuple[str, ...]
-    """Question ids of the training dataset."""
+    """Rows of the training dataset: a question's id where it was asked, a person's id where (a part of) that person's
+    history stood in a prompt."""
     steps: tuple[tuple[int, ...], ...]
     """Per optimizer step, positions in `ids`, ascending, each once."""
 
@@ -95,8 +100,8 @@ class Passport(BaseModel):
     """Version of the base model at the bottom of the chain; None on the base model itself."""
     data: Data | None = None
     reward: Reward | None = None
-    rows: dict[str, int] | None = None
-    """Of `rows.json`: steps, distinct rows."""
+    rows: dict[str, int] | int | None = None
+    """Of `rows.json`: steps, distinct rows. Format 1 has a number of training rows here, or nothing."""
 
 
 class DagsterOrigin(Frozen):
@@ -152,22 +157,14 @@ def read_passport(directory: Path) -> Passport:
     """The passport of a checkpoint directory; `IntegrityError` when there is none or it is not one."""
     path = directory / PASSPORT
     try:
-        return Passport.model_validate_json(path.read_text())
+        return parse_passport(path.read_bytes(), path)
     except FileNotFoundError:
         raise IntegrityError("the checkpoint has no passport", where=path, remedy="materialize it again") from None
-    except (ValidationError, UnicodeDecodeError) as error:
-        raise IntegrityError(f"not a passport: {error}", where=path, remedy="materialize it again") from error
 
 
-def passport_problems(directory: Path, inputs: Mapping[str, str]) -> list[str]:
-    """How a checkpoint's passport differs from the inputs that were resolved for it; empty when it does not."""
+def parse_passport(content: bytes, where: Path | str) -> Passport:
+    """The passport with this content; `IntegrityError` when it is none."""
     try:
-        stated = read_passport(directory).inputs
-    except IntegrityError as error:
-        return [str(error)]
-    names = sorted({*stated, *inputs})
-    return [
-        f"{name}: the passport says {stated.get(name, 'nothing')}, this run resolved {inputs.get(name, 'nothing')}"
-        for name in names
-        if stated.get(name) != inputs.get(name)
-    ]
+        return Passport.model_validate_json(content)
+    except ValidationError as error:
+        raise IntegrityError(f"not a passport: {error}", where=where, remedy="materialize it again") from error

@@ -25,6 +25,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.presets import Section, SeedsConfig
+from personamem_pipeline.settings import PROJECT
 
 TABLES = Path(__file__).parent / "tables"
 
@@ -119,9 +120,14 @@ def target_shares(config: SeedsConfig) -> dict[str, dict[str, float]]:
     return load_tables(config.tables).shares()
 
 
+def tables_path(name: str) -> Path:
+    """Where tables are: `tables/<name>.yaml`, or the file at that path, relative to the project."""
+    return PROJECT / name if name.endswith((".yaml", ".yml")) else TABLES / f"{name}.yaml"
+
+
 def load_tables(name: str) -> Tables:
-    """`tables/<name>.yaml`, or the file at that path. `UserError` names the file and the key that is wrong."""
-    path = Path(name) if name.endswith((".yaml", ".yml")) else TABLES / f"{name}.yaml"
+    """The tables of a preset (`tables_path`). `UserError` names the file and the key that is wrong."""
+    path = tables_path(name)
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except OSError as error:

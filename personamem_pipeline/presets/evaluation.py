@@ -18,6 +18,7 @@ Reading = Literal[
     "bm25",
     "embedding",
     "query_aware",
+    "query_blind",
     "mem0",
     "predictions",
 ]
@@ -99,6 +100,7 @@ def _default_systems() -> dict[str, SystemConfig]:
         "swapped_history": of("swapped_history"),
         "no_history": of("no_history"),
         "query_aware": of("query_aware"),
+        "query_blind": of("query_blind"),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.lineage import materialize_command
 from personamem_pipeline.questions.gather import SPLITS, GatheredKind
-from personamem_pipeline.store import MANIFEST, Store
+from personamem_pipeline.store import Store
 
 
 def find_dataset(store: Store, name: str) -> tuple[GatheredKind, str]:
@@ -14,15 +14,14 @@ def find_dataset(store: Store, name: str) -> tuple[GatheredKind, str]:
     kind = next((kind for kind in SPLITS if kind == wanted), None)
     if kind is None:
         raise UserError(f"no such dataset: {name!r}", expected=" or ".join(SPLITS), remedy="name one of them")
-    found = [path for path in store.root.glob(f"{kind}/[!.]*/{MANIFEST}") if path.parent.name.startswith(start)]
+    found = [version for version in store.versions(kind) if version.startswith(start)]
     if not found:
         raise UserError(
             f"there is no {kind} yet" if not start else f"no version of {kind} begins with {start}",
-            where=store.root,
+            where=store.url,
             expected="a gathered dataset",
             remedy=f"run `{materialize_command(kind)}`" if not start else "correct the version",
         )
     if start and len(found) > 1:
         raise UserError(f"{len(found)} versions begin so", where=name, remedy="give more of the version")
-    newest = max(found, key=lambda path: (path.stat().st_mtime, path.parent.name))
-    return kind, newest.parent.name
+    return kind, found[-1]

@@ -9,11 +9,9 @@ Dagster's checks; the caller decides what blocks.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 from typing import Any, Literal
 
 from personamem_pipeline.arrow import stream_parquet
@@ -114,13 +112,12 @@ def gather(
         cost=behind.cost, certified=certified,
     )  # fmt: skip
     parents = {f"{name}/{shard}": kinds[name][shard] for name in sorted(kinds) for shard in shards}
-    store.root.mkdir(parents=True, exist_ok=True)
     ids = {facts.question_id for facts in ours}
-    with tempfile.TemporaryDirectory(prefix=".gather-", dir=store.root) as scratch:
+    with store.staging() as scratch:
         with full_disk_told(store.root):
-            copy_rows(files, split, ids, trimmed[split], lost, Path(scratch))
-            (Path(scratch) / CARD).write_text(card)
-        manifest = store.put_directory(kind, Path(scratch), parents=parents, producer=producer)
+            copy_rows(files, split, ids, trimmed[split], lost, scratch)
+            (scratch / CARD).write_text(card)
+        manifest = store.put_directory(kind, scratch, parents=parents, producer=producer)
     return Gathered(manifest, findings, figures, slices, counts)
 
 

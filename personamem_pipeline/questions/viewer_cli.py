@@ -77,7 +77,7 @@ def _personas(store: Store, manifest: Manifest | None, shown: set[str]) -> dict[
     found = {
         persona.person_id: persona
         for name, version in sorted(parents.items())
-        if name.startswith("personas/") and store.path("personas", version).is_dir()
+        if name.startswith("personas/") and store.has("personas", version)
         for persona in store.stream_rows("personas", version, Persona)
         if persona.person_id in shown
     }

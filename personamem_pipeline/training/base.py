@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
-from pathlib import Path
 
 from personamem_pipeline.memory.generators.rendering import Renderer
 from personamem_pipeline.memory.generators.transformers import load_model
@@ -19,7 +17,7 @@ from personamem_pipeline.passports.records import PASSPORT
 from personamem_pipeline.settings import PROJECT
 from personamem_pipeline.stage import Progress, StageJob, StageResult, run_stage
 from personamem_pipeline.store import MANIFEST, Store, sha256_file
-from personamem_pipeline.training.checkpoints import KIND, put_checkpoint
+from personamem_pipeline.training.checkpoints import KIND, Papers, put_checkpoint
 
 
 def main(job: StageJob, progress: Progress) -> StageResult:
@@ -29,9 +27,7 @@ def main(job: StageJob, progress: Progress) -> StageResult:
     Renderer(tokenizer, where=str(source))
     parameters = sum(parameter.numel() for parameter in model.parameters())
     store = Store(job.store)
-    store.root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".base-", dir=store.root) as name:
-        directory = Path(name)
+    with store.staging() as directory:
         for path in sorted(source.iterdir()):
             if path.is_file() and path.name not in (PASSPORT, MANIFEST):
                 shutil.copyfile(path, directory / path.name)
@@ -42,13 +38,13 @@ def main(job: StageJob, progress: Progress) -> StageResult:
             "weights": weights,
             "parameters": parameters,
         }
-        version = put_checkpoint(job, store, directory, job.preset.base, extra)
+        version = put_checkpoint(job, store, directory, job.preset.base, Papers(extra=extra))
     progress.say("%d parameters from %s", parameters, source)
     return StageResult(
         kind=KIND,
         version=version,
         metrics={"parameters": parameters, "vocabulary": len(tokenizer)},
-        paths={"checkpoint": str(store.path(KIND, version))},
+        paths={"checkpoint": store.address(KIND, version)},
         notes={"source": f"`{job.preset.base.path}`"},
     )
 

@@ -14,22 +14,21 @@ import json
 import logging
 import os
 import shutil
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from personamem_pipeline.memory.generators.rendering import Renderer
-from personamem_pipeline.passports.records import PASSPORT
+from personamem_pipeline.passports.records import PASSPORT, Passport
 from personamem_pipeline.seeds import digest
 from personamem_pipeline.stage import Progress
 from personamem_pipeline.store import sha256_file, write_json_atomically
-from personamem_pipeline.training.checkpoints import PACKAGES
+from personamem_pipeline.training.checkpoints import package_versions
 from personamem_pipeline.training.supervised import FitConfig, TrainRow, fit
 from personamem_pipeline.training.tokenizer import build_tokenizer
 
-CODE_VERSION = "pretrain/1"
+CODE_VERSION = "pretrain/2"
 ARCHITECTURE = {
     "hidden_size": 96,
     "intermediate_size": 288,
@@ -110,21 +109,22 @@ def main() -> None:
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.save_pretrained(arguments.out)
     tokenizer.save_pretrained(arguments.out)
-    passport = {
-        "stage": "pretrain",
-        "inputs": {"textbook": sha256_file(arguments.textbook)},
-        "code_version": CODE_VERSION,
-        "preset": {"section": training, "digest": digest(training)},
-        "author": "simulator/1",
-        "rows": len(book),
-        "architecture": architecture,
-        "weights_sha256": sha256_file(arguments.out / "model.safetensors"),
-        "command": "make base",
-        "threads": os.environ.get("OMP_NUM_THREADS", "default"),
-        "packages": {package: version(package) for package in PACKAGES},
-        "persons": "none: the textbook has no persons, and no cue, sentence or question that the benchmark holds out",
-    }
-    write_json_atomically(arguments.out / PASSPORT, passport)
+    passport = Passport(
+        format=2,
+        stage="pretrain",
+        inputs={"textbook": sha256_file(arguments.textbook)},
+        code_version=CODE_VERSION,
+        preset={"section": training, "digest": digest(training)},
+        packages=package_versions(),
+        author="simulator/1",
+        textbook_rows=len(book),
+        architecture=architecture,
+        weights_sha256=sha256_file(arguments.out / "model.safetensors"),
+        command="make base",
+        threads=os.environ.get("OMP_NUM_THREADS", "default"),
+        persons="none: the textbook has no persons, and no cue, sentence or question that the benchmark holds out",
+    )
+    write_json_atomically(arguments.out / PASSPORT, passport.model_dump(mode="json", exclude_defaults=True))
     shutil.rmtree(scratch)
 
 

@@ -12,6 +12,7 @@ a larger model's replies take the labelled targets' place where the labels accep
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from personamem_pipeline.errors import UserError
@@ -20,6 +21,7 @@ from personamem_pipeline.memory.episode import question_prompt
 from personamem_pipeline.memory.generators.rendering import Renderer
 from personamem_pipeline.memory.generators.transformers import load_model
 from personamem_pipeline.memory.prompts import write_prompt
+from personamem_pipeline.passports.used import rows_used
 from personamem_pipeline.presets import MemoryConfig, SftConfig
 from personamem_pipeline.questions.gather import read_histories, read_questions
 from personamem_pipeline.questions.options import lettered
@@ -27,7 +29,7 @@ from personamem_pipeline.records import History, Question
 from personamem_pipeline.seeds import endless, rng
 from personamem_pipeline.stage import Progress, StageJob, StageResult, run_stage
 from personamem_pipeline.store import Store
-from personamem_pipeline.training.checkpoints import KIND, checkpoint_directory, drop_steps, save_checkpoint
+from personamem_pipeline.training.checkpoints import KIND, checkpoint_directory, drop_steps, origins, save_checkpoint
 from personamem_pipeline.training.lora import with_adapters
 from personamem_pipeline.training.metrics import MetricsLog
 from personamem_pipeline.training.supervised import FitConfig, TrainRow, fit
@@ -139,7 +141,7 @@ def check_context(rows: Sequence[TrainRow], most: int) -> None:
 
 def main(job: StageJob, progress: Progress) -> StageResult:
     """Fine-tune the base model; see the module's docstring."""
-    store, config, memory = Store(job.store), job.preset.sft, job.preset.memory
+    store, config, memory, papers = Store(job.store), job.preset.sft, job.preset.memory, origins(job, "base_model")
     histories = read_histories(store, "training_dataset", job.inputs["training_dataset"])
     questions = read_questions(store, "training_dataset", job.inputs["training_dataset"])
     model, tokenizer = load_model(checkpoint_directory(job, "base_model"), training=True)
@@ -147,12 +149,12 @@ def main(job: StageJob, progress: Progress) -> StageResult:
     tasks = schedule(histories, questions, renderer, memory, config)
     targets = {task.key: labelled_target(task, memory) for task in tasks}
     metrics: dict[str, float] = {}
-    passport: dict[str, Any] = {"rows": len(tasks), "steps": config.steps}
+    extra: dict[str, Any] = {"turns": len(tasks), "steps": config.steps}
     if config.targets == "teacher":
         taught = taught_targets(tasks, configured_teacher(), memory, config, renderer, scratch, progress)
         targets |= taught.targets
         metrics = {"teacher_accepted": len(taught.targets), "teacher_fell_back": taught.fell_back}
-        passport["teacher"] = {"model": taught.model, "samples": config.teacher_samples, **metrics}
+        extra["teacher"] = {"model": taught.model, "samples": config.teacher_samples, **metrics}
     made = {task.key: train_row(task, targets[task.key], renderer, memory) for task in tasks}
     rows = [made[task.key] for task in tasks]
     check_context(rows, model.config.max_position_embeddings)
@@ -175,8 +177,9 @@ def main(job: StageJob, progress: Progress) -> StageResult:
         model = with_adapters(model, config.lora, config.seed)
     log = MetricsLog(job, "sft")
     trainer = fit(model, tokenizer, rows, fit_config, scratch, progress, on_log=log)
-    passport["curves"] = log.curves(("loss",))
-    version = save_checkpoint(job, trainer, tokenizer, config, passport)
+    used = rows_used([row for place in step for row in tasks[place].rows] for step in trainer.seen.steps)
+    extra["curves"] = log.curves(("loss",))
+    version = save_checkpoint(job, trainer, tokenizer, config, replace(papers, rows=used, extra=extra))
     drop_steps(scratch)
     if not progress.is_main:
         return StageResult(kind=KIND, version=version)  # the log, and the report, are the first process's
@@ -185,7 +188,7 @@ def main(job: StageJob, progress: Progress) -> StageResult:
         kind=KIND,
         version=version,
         metrics={"loss": log.last("loss"), "rows": len(rows), **over, **metrics},
-        paths={"checkpoint": str(store.path(KIND, version)), "curves": str(log.plot("loss")), "metrics": str(log.path)},
+        paths={"checkpoint": store.address(KIND, version), "curves": str(log.plot("loss")), "metrics": str(log.path)},
     )
 
 

@@ -24,6 +24,7 @@ from personamem_pipeline.errors import UserError
 from personamem_pipeline.stage import Interrupted, Progress
 from personamem_pipeline.training.callbacks import StopAndLog
 from personamem_pipeline.training.ranks import plain_cpu
+from personamem_pipeline.training.seen import RowsSeen
 from personamem_pipeline.training.steps import last_step
 
 IGNORE = -100
@@ -71,7 +72,8 @@ def fit(
     """Train `model` in place for `config.steps` optimizer steps; resume from the newest complete step in `scratch`.
 
     With several processes each calls this, as `accelerate launch` does. Raises `Interrupted` after saving when a stop was
-    asked for, and `UserError` when a loss or a gradient is no number.
+    asked for, and `UserError` when a loss or a gradient is no number. The trainer's `seen.steps` has the positions in
+    `rows` of each optimizer step, those before a resumption included.
     """
     dataset = Dataset.from_list(
         [
@@ -79,8 +81,9 @@ def fit(
                 "prompt_ids": list(row.prompt_ids),
                 "completion_ids": list(row.completion_ids),
                 "length": len(row.prompt_ids) + len(row.completion_ids),
+                "row": place,
             }
-            for row in rows
+            for place, row in enumerate(rows)
         ]
     )
     gpu = torch.cuda.is_available()
@@ -136,8 +139,9 @@ class Collator:
 
     pad_id: int
 
-    def __call__(self, rows: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
-        """`input_ids`, `attention_mask` of shape (B, P + C) and `labels` of shape (B, C), `IGNORE` on padding."""
+    def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """`input_ids`, `attention_mask` of shape (B, P + C) and `labels` of shape (B, C), `IGNORE` on padding; `row`, the
+        places of the rows, of shape (B,)."""
         prompts, completions = [row["prompt_ids"] for row in rows], [row["completion_ids"] for row in rows]
         width, length = max(map(len, prompts)), max(map(len, completions))
         left = [width - len(ids) for ids in prompts]
@@ -148,7 +152,8 @@ class Collator:
         ]
         mask = [[0] * a + [1] * (width + length - a - b) + [0] * b for a, b in zip(left, right, strict=True)]
         labels = [c + [IGNORE] * b for c, b in zip(completions, right, strict=True)]
-        return {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask), "labels": torch.tensor(labels)}
+        batch = {"input_ids": ids, "attention_mask": mask, "labels": labels, "row": [row["row"] for row in rows]}
+        return {name: torch.tensor(value) for name, value in batch.items()}
 
 
 class CompletionTrainer(Trainer):  # type: ignore[misc]
@@ -163,7 +168,10 @@ class CompletionTrainer(Trainer):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         # A micro-batch's mean over rows is to be averaged over micro-batches; the other branch sums over tokens.
         self.model_accepts_loss_kwargs = False
+        self.seen = RowsSeen()
+        self.add_callback(self.seen)
         self._losses: list[torch.Tensor] = []
+        self._rows: list[torch.Tensor] = []
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
         labels = inputs["labels"]
@@ -176,9 +184,10 @@ class CompletionTrainer(Trainer):  # type: ignore[misc]
         losses = cross_entropy(logits.transpose(1, 2).float(), labels, ignore_index=IGNORE, reduction="none")
         return (losses.sum(1) / (labels != IGNORE).sum(1)).mean()
 
-    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+    def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
         """Forward and backward of one micro-batch."""
-        loss: torch.Tensor = super().training_step(*args, **kwargs)
+        self._rows.append(inputs.pop("row"))
+        loss: torch.Tensor = super().training_step(model, inputs, *args, **kwargs)
         self._losses.append(loss)
         return loss
 
@@ -196,6 +205,8 @@ class CompletionTrainer(Trainer):  # type: ignore[misc]
         loss = float(self.accelerator.reduce(torch.stack(self._losses).mean(), reduction="mean"))
         self._losses.clear()
         if math.isfinite(norm) and math.isfinite(loss):
+            self.seen.add(self.accelerator.gather(torch.cat(self._rows).to(self.accelerator.device)).tolist())
+            self._rows.clear()
             return norm
         done = self.state.global_step
         if done and done % self.args.save_steps:

@@ -55,6 +55,11 @@ class WriteTask:
         """Names the turn within a run."""
         return f"{self.history.person_id} write {self.number}"
 
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Rows of the training dataset that it is made of: the history."""
+        return (self.history.person_id,)
+
 
 @dataclass(frozen=True)
 class AnswerTask:
@@ -71,6 +76,12 @@ class AnswerTask:
     def key(self) -> str:
         """Names the turn within a run; an open question is the same turn however often it comes."""
         return f"{self.question.question_id} {'open' if self.letter is None else f'choice {self.order}'}"
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """The question, and the history where its chat is read, not a memory of it."""
+        asked = self.question
+        return (asked.question_id,) if isinstance(self.known, str) else (asked.question_id, asked.person_id)
 
 
 Task = WriteTask | AnswerTask

@@ -33,6 +33,18 @@ def mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def trained_home(tmp_path_factory: pytest.TempPathFactory, data_home: Path, mlflow_database: Path) -> Path:
+    """An installation in which everything is materialized; only to be copied or read."""
+    home = tmp_path_factory.mktemp("trained") / "home"
+    shutil.copytree(data_home, home)
+    shutil.copyfile(mlflow_database, home / "mlflow.db")
+    with dg.DagsterInstance.local_temp(str(home / "dagster")) as instance:
+        pipeline = Pipeline(home, instance, small_preset())
+        assert pipeline.run("base_model", "sft_checkpoint", "grpo_checkpoint", "benchmark_report").success
+    return home
+
+
 @pytest.fixture
 def empty(tmp_path: Path) -> Iterator[Pipeline]:
     """An installation in which nothing was materialized."""

@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 
 from assets.checkpoints import source_digest
 from assets.report import all_answers
+from resources.registry import MODEL
 from tests.pipeline import Pipeline
 
 TRAINED = ("base_model", "sft_checkpoint", "grpo_checkpoint", "benchmark_report")
@@ -31,6 +32,11 @@ def runs(pipeline: Pipeline, name: str) -> list[str]:
     client = MlflowClient(tracking_uri=pipeline.settings.mlflow_uri)
     found = client.search_runs([e.experiment_id for e in client.search_experiments()], f"tags.asset = '{name}'")
     return [run.info.status for run in found]
+
+
+def aliases(pipeline: Pipeline) -> dict[str, str]:
+    client = MlflowClient(tracking_uri=pipeline.settings.mlflow_uri, registry_uri=pipeline.settings.mlflow_uri)
+    return {name: str(version) for name, version in client.get_registered_model(MODEL).aliases.items()}
 
 
 def test_the_whole_chain_is_recorded_and_then_fresh(pipeline: Pipeline) -> None:
@@ -75,7 +81,7 @@ def test_a_command_that_does_not_end_well_materializes_nothing(
 
 @pytest.mark.parametrize(
     ("how", "broken"),
-    [("wrong_passport", "passport_matches_inputs"), ("cut", "loads_whole"), ("nan", "metrics_finite")],
+    [("wrong_passport", "papers_agree"), ("cut", "loads_whole"), ("nan", "metrics_finite")],
 )
 def test_a_bad_checkpoint_blocks_what_comes_after_it(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, how: str, broken: str
@@ -114,6 +120,7 @@ def test_a_regression_is_told_and_the_report_stands(pipeline: Pipeline, monkeypa
         return record.event.asset_check_evaluation
 
     assert pipeline.run(*TRAINED).success
+    assert pipeline.metadata("benchmark_report")["gate"] == "personamem-grpo version 1 is the champion"
     first = str(pipeline.metadata("benchmark_report")["version"])
     assert regression().passed and regression().metadata["compared"].value == "no earlier report on this benchmark"
     other = pipeline.preset.grpo.model_copy(update={"steps": pipeline.preset.grpo.steps + 1})
@@ -126,6 +133,9 @@ def test_a_regression_is_told_and_the_report_stands(pipeline: Pipeline, monkeypa
     assert found.metadata["examples"].value == ["grpo fell by 9.0 points"]
     assert found.metadata["flipped"].value[0]["question_id"] == "q1"
     assert trained_more.stale() == [], "it is a finding about the model, and the report is good"
+    assert pipeline.metadata("grpo_checkpoint")["registered"] == "personamem-grpo version 2 is the candidate"
+    assert pipeline.metadata("benchmark_report")["gate"] == "personamem-grpo version 2 is held back: no_regression"
+    assert aliases(pipeline) == {"candidate": "2", "champion": "1"}
     third = trained_more.preset.grpo.model_copy(update={"steps": other.steps + 1})
     assert (
         replace(trained_more, preset=trained_more.preset.model_copy(update={"grpo": third}))

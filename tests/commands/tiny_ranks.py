@@ -28,7 +28,7 @@ def main(job: StageJob, progress: Progress) -> StageResult:
         wait(lambda: progress.stop_requested)
         raise RuntimeError("lost a peer")  # what a collective says when another rank is gone
     if how == "reduce":
-        return StageResult(kind="checkpoints", version="v", metrics={"sum": reduced()})
+        return StageResult(kind="sums", version="v", metrics={"sum": reduced()})
     if how == "refuse":
         raise UserError("the dataset has no rows", where="somewhere", remedy="materialize it again")
     if how == "crash":

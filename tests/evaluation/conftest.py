@@ -15,7 +15,7 @@ from personamem_pipeline.evaluation.asked import Asked, ask
 from personamem_pipeline.evaluation.records import Reply
 from personamem_pipeline.evaluation.source import Batch, Source
 from personamem_pipeline.memory.generators.scripted import ScriptedGenerator
-from personamem_pipeline.presets import MemoryConfig, load_preset
+from personamem_pipeline.presets import EvaluationConfig, MemoryConfig, load_preset
 from personamem_pipeline.records import Certificate, History, Message, Preference, Question, Rejection, Session
 from personamem_pipeline.seeds import fraction
 from personamem_pipeline.stage import StageJob, StageResult
@@ -28,7 +28,8 @@ KINDS = ("stereotypical_pref", "anti_stereotypical_pref", "neutral_preferences",
 MEMORY = MemoryConfig(prompts="compact", chunk_tokens=14, max_chunks=9, memory_tokens=200, answer_tokens=30)
 
 
-SYSTEMS = ("base", "sft", "grpo", "oracle", "full_context", "bm25", "swapped_history", "no_history", "query_aware")
+SYSTEMS = ("base", "sft", "grpo", "oracle", "full_context", "bm25", "swapped_history", "no_history", "query_aware",
+           "query_blind")  # fmt: skip
 GENERIC = "You could try something new."
 
 
@@ -182,7 +183,8 @@ def job(tmp_path: Path, put_dataset: Callable[..., str], make_people: Callable[.
         own = {} if name == "base_model" else parents
         inputs[name] = store.put_directory("checkpoints", tmp_path / name, parents=own, producer=producer).version
     preset = load_preset("demo")
-    systems = {name: preset.evaluation.systems[name] for name in SYSTEMS}
+    known = {**EvaluationConfig().systems, **preset.evaluation.systems}
+    systems = {name: known[name] for name in SYSTEMS}
     evaluation = preset.evaluation.model_copy(update={"bootstrap": 300, "systems": systems, "people_per_batch": 3})
     preset = preset.model_copy(update={"memory": MEMORY, "evaluation": evaluation})
     return StageJob(

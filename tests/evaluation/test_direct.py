@@ -47,7 +47,12 @@ def test_a_model_directory_is_evaluated_and_its_answers_are_kept(
     journals = {path: path.read_bytes() for path in (tmp_path / "home").rglob("answers/*.jsonl")}
     assert evaluate(*readings, "--open", out=tmp_path / "two") == 0
     assert {path: path.read_bytes() for path in (tmp_path / "home").rglob("answers/*.jsonl")} == journals
-    for name in ("report.html", "results.json", "answers.parquet"):
+    printed = capsys.readouterr().out
+    assert "seconds, on this machine" in printed
+    times = {row["system"]: row for row in json.loads((tmp_path / "two" / "timings.json").read_text())}
+    assert times["memory"]["write"]["count"] > 0 and times["memory"]["answer"]["median"] > 0
+    assert times["swapped_history"]["write"] is None
+    for name in ("report.html", "results.json", "answers.parquet", "timings.json", "timings.html"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 

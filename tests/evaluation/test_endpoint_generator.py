@@ -11,7 +11,7 @@ import pytest
 
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.evaluation.endpoint_generator import EndpointGenerator
-from personamem_pipeline.evaluation.systems.query_aware import question_seen
+from personamem_pipeline.evaluation.systems.query_aware import problem, writing_prompt
 from personamem_pipeline.llm.client import Endpoint
 from personamem_pipeline.llm.simulator import questions, sessions
 from personamem_pipeline.llm.simulator.world import world
@@ -199,14 +199,15 @@ def test_the_simulator_writes_the_same_with_the_question_in_sight(prompts: Any) 
     config = MemoryConfig(prompts=prompts, chunk_tokens=900, max_chunks=9, memory_tokens=90, answer_tokens=20)
     messages, ((query, options, _), *_) = person(0)
     right, *wrong = options.values()
-    fields: dict[str, Any] = {"user_query": query, "correct_answer": right, "incorrect_answers": tuple(wrong)}
-    question = Question.model_construct(question_id="q", **fields)
-    causal = write_prompt(config, messages, "")
-    seen, blind = EndpointGenerator(simulator()).generate(
-        [question_seen(prompts, question, 0) + causal, causal], max_tokens=90
-    )
-    assert seen.text == blind.text
-    assert seen.text.startswith("- ")
+    fields: dict[str, Any] = {
+        "question_id": "q", "user_query": query, "correct_answer": right, "incorrect_answers": tuple(wrong),
+    }  # fmt: skip
+    question = Question.model_construct(**{name: "" for name in Question.model_fields} | fields)
+    usual = write_prompt(config, messages, "")
+    prompts_of = [writing_prompt(config, shown, messages, "") for shown in (problem(config, question, 0), "")]
+    first, *others = EndpointGenerator(simulator()).generate([usual, *prompts_of], max_tokens=90)
+    assert first.text.startswith("- ")
+    assert [reply.text for reply in others] == [first.text] * 2
 
 
 @pytest.fixture(scope="module")

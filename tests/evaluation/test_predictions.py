@@ -444,7 +444,7 @@ def test_questions_out_and_predictions_in(
 ) -> None:
     monkeypatch.setenv("PERSONAMEM_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PERSONAMEM_PRESET", "demo")
-    assert load_settings().store == stored[0].root
+    assert load_settings().store == stored[0].url
     command("questions", "--out", str(tmp_path / "out"), "--orders", "3")
     assert "12 questions of 3 people in 3 option orders" in capsys.readouterr().out
     rows = [json.loads(line) for line in (tmp_path / "out/questions.jsonl").read_text().splitlines()]

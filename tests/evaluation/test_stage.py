@@ -77,6 +77,18 @@ def test_report_shows_the_order_of_skill(job: StageJob, load_skilled: Load) -> N
     assert {path.suffix for path in (directory / "plots").iterdir()} == {".svg", ".png"}
 
 
+def test_how_long_it_took_lies_beside_the_report(job: StageJob, load_skilled: Load) -> None:
+    first, again = (evaluate(job, Progress(), load_skilled) for _ in range(2))
+    attached = Store(job.store).attachments("reports", first.version)
+    times = {row["system"]: row for row in json.loads(attached["timings.json"])}
+    assert set(times) == set(job.preset.evaluation.systems), "guessers wait for nobody"
+    assert times["grpo"]["write"]["count"] > 0 and times["no_history"]["write"] is None
+    assert Path(first.paths["timings"]).read_bytes() == attached["timings.html"]
+    assert first.notes["seconds"].count("| answer |") == len(times)
+    assert first.metrics["seconds_answer_median_grpo"] == times["grpo"]["answer"]["median"]
+    assert again.notes["seconds"] == first.notes["seconds"], "kept with the answers"
+
+
 def test_page_stands_alone(job: StageJob, load_skilled: Load) -> None:
     text = (report_of(job, evaluate(job, Progress(), load_skilled)) / "report.html").read_text()
     page = Page()
@@ -166,9 +178,9 @@ def test_another_judge_judges_again(job: StageJob, load_skilled: Load, monkeypat
 def test_the_probe_tells_causal_memories_from_others(job: StageJob, load_skilled: Load) -> None:
     probes = {row["system"]: row for row in results_of(job, evaluate(job, Progress(), load_skilled))["leak_probe"]}
     assert {name: row["equal"] for name, row in probes.items()} == {
-        "base": True, "sft": True, "grpo": True, "query_aware": False,
+        "base": True, "sft": True, "grpo": True, "query_aware": False, "query_blind": True,
     }  # fmt: skip
-    assert {name for name, row in probes.items() if row["causal"]} == {"base", "sft", "grpo"}
+    assert {name for name, row in probes.items() if row["causal"]} == {"base", "sft", "grpo", "query_blind"}
 
 
 def test_a_report_says_what_changed_since_the_one_before(job: StageJob, load_skilled: Load, tmp_path: Path) -> None:

@@ -38,25 +38,29 @@ def test_a_run_names_its_asset_its_dagster_run_and_its_inputs(tracking: Tracking
     assert {tag.key: tag.value for tag in entry.tags}["version"] == DATASET
 
 
-def test_a_checkpoint_becomes_a_model_linked_to_run_and_dataset(tracking: Tracking, tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text("{}")
+def made(tracking: Tracking, version: str = "v1") -> tuple[str, str]:
+    """A run that recorded a checkpoint, and the id of its logged model."""
     run_id = start(tracking)
-    model_id = tracking.finish(run_id, "v1", {"loss": 0.25}, tmp_path)
+    tracking.record(run_id, version, {"loss": 0.25}, f"/store/checkpoints/{version}")
+    model_id = tracking.log_model(run_id, {"loss": 0.25})
+    return run_id, model_id
+
+
+def test_a_checkpoint_becomes_a_model_linked_to_run_and_dataset(tracking: Tracking) -> None:
+    run_id, model_id = made(tracking)
+    assert client(tracking).get_run(run_id).info.status == "RUNNING", "whether it was good is not known yet"
+    tracking.finish(run_id)
     run = client(tracking).get_run(run_id)
     assert run.info.status == "FINISHED"
     assert run.data.metrics["loss"] == 0.25
     assert [output.model_id for output in run.outputs.model_outputs] == [model_id]
-    assert model_id is not None
     model = client(tracking).get_logged_model(model_id)
     assert model.source_run_id == run_id
     assert model.tags["data_version"] == "v1"
-    assert model.tags["path"] == str(tmp_path)
+    assert model.tags["path"] == "/store/checkpoints/v1"
+    assert model.tags["dagster.run_id"] == "dagster-run"
     assert model.metrics is not None
     assert {(m.key, m.dataset_digest) for m in model.metrics} == {("loss", DATASET[:DIGEST_CHARACTERS])}
-
-
-def test_a_report_is_no_model(tracking: Tracking, tmp_path: Path) -> None:
-    assert tracking.finish(start(tracking), "v1", {}, tmp_path) is None
 
 
 def test_a_failed_stage_closes_its_run(tracking: Tracking) -> None:

@@ -22,7 +22,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from personamem_pipeline.memory.generators.rendering import Renderer
 from personamem_pipeline.presets import load_preset
 from personamem_pipeline.stage import Progress, StageJob
-from personamem_pipeline.training.checkpoints import save_checkpoint
+from personamem_pipeline.training.checkpoints import Papers, save_checkpoint
 from personamem_pipeline.training.supervised import FitConfig, TrainRow, fit
 from personamem_pipeline.training.tokenizer import build_tokenizer
 
@@ -78,16 +78,39 @@ def recorded_gradients() -> Iterator[list[list[torch.Tensor]]]:
     hook.remove()
 
 
+@contextmanager
+def recorded_rows(model: Any, batch: list[TrainRow]) -> Iterator[list[set[int]]]:
+    """Which rows of `batch` went through the model of this process before each optimizer step, told by their tokens."""
+    steps: list[set[int]] = []
+    waiting: set[int] = set()
+    places = {row.prompt_ids + row.completion_ids: place for place, row in enumerate(batch)}
+    assert len(places) == len(batch), "rows are told apart by their tokens"
+
+    def see(module: Any, args: Any, kwargs: Any) -> None:
+        for ids, mask in zip(kwargs["input_ids"], kwargs["attention_mask"], strict=True):
+            waiting.add(places[tuple(ids[mask.bool()].tolist())])
+
+    def step(optimizer: Any, args: Any, kwargs: Any) -> None:
+        steps.append(set(waiting))
+        waiting.clear()
+
+    hooks = [model.register_forward_pre_hook(see, with_kwargs=True), register_optimizer_step_pre_hook(step)]
+    yield steps
+    for hook in hooks:
+        hook.remove()
+
+
 def main(out: Path) -> None:
-    """Train as one of several processes, store the checkpoint, and leave this rank's gradients and version in `out`."""
+    """Train as one of several processes, store the checkpoint, and leave what this rank saw of it in `out`."""
     render = renderer()
     vocabulary, ranks = len(render.tokenizer), int(os.environ["WORLD_SIZE"])
     figures = config(processes=ranks, batch_size=8, micro_batch_rows=2)
-    with recorded_gradients() as gradients:
-        trainer = fit(tiny(vocabulary), render.tokenizer, rows(24, vocabulary), figures, out / "scratch", Progress())
+    model, batch = tiny(vocabulary), rows(24, vocabulary)
+    with recorded_gradients() as gradients, recorded_rows(model, batch) as consumed:
+        trainer = fit(model, render.tokenizer, batch, figures, out / "scratch", Progress())
     work = job(out)
-    version = save_checkpoint(work, trainer, render.tokenizer, work.preset.sft, {})
-    torch.save((gradients, version), out / f"rank{os.environ['RANK']}.pt")
+    version = save_checkpoint(work, trainer, render.tokenizer, work.preset.sft, Papers())
+    torch.save((gradients, version, consumed, trainer.seen.steps), out / f"rank{os.environ['RANK']}.pt")
 
 
 if __name__ == "__main__":

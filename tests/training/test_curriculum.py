@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from personamem_pipeline.memory.prompts import open_answer
 from personamem_pipeline.presets import GrpoConfig
-from personamem_pipeline.training.grpo.curriculum import curriculum
+from personamem_pipeline.training.grpo.curriculum import curriculum, rows_of_steps
 from tests.training.conftest import question
 
 QUESTIONS = [question(number) for number in range(7)]
@@ -66,3 +66,14 @@ def test_the_judge_reads_the_answer_without_the_working() -> None:
     assert open_answer("- drinks: tea\nYou could try tea.") == "You could try tea."
     assert open_answer("- drinks: tea") == ""
     assert open_answer("<think>x</think>none\nAny drink.") == "Any drink."
+
+
+@given(steps=st.integers(1, 4), together=st.sampled_from([1, 2]))
+def test_a_step_rests_on_its_questions_and_on_the_histories_read_for_them(steps: int, together: int) -> None:
+    figures = config(steps, 4, 0.5, questions_per_memory=together)
+    items = curriculum(OF_PERSONS, figures)
+    rows = rows_of_steps(items, figures)
+    assert len(rows) == steps
+    for number, step in enumerate(rows):
+        own = [item.question for item in items[4 * number : 4 * number + 4]]
+        assert step == {asked.question_id for asked in own} | {asked.person_id for asked in own}

@@ -14,7 +14,7 @@ from personamem_pipeline.memory.generators.transformers import load_model
 from personamem_pipeline.presets import LoraConfig
 from personamem_pipeline.stage import Interrupted, Progress
 from personamem_pipeline.store import Store
-from personamem_pipeline.training.checkpoints import KIND, save_checkpoint
+from personamem_pipeline.training.checkpoints import KIND, Papers, save_checkpoint
 from personamem_pipeline.training.lora import merged_state, with_adapters
 from personamem_pipeline.training.supervised import fit
 from tests.training.fitting import config, job, renderer, rows, tiny
@@ -92,21 +92,21 @@ def test_a_stored_checkpoint_is_the_plain_model_with_its_adapters(tmp_path: Path
     model = moved()
     trainer = fit(model, RENDERER.tokenizer, rows(12, VOCABULARY), config(), tmp_path / "scratch", Progress())
     work = job(tmp_path)
-    version = save_checkpoint(work, trainer, RENDERER.tokenizer, work.preset.sft, {"rows": 12})
+    version = save_checkpoint(work, trainer, RENDERER.tokenizer, work.preset.sft, Papers(extra={"turns": 12}))
     directory = Store(work.store).verified(KIND, version)
     loaded, _ = load_model(directory, training=True)
     assert not isinstance(loaded, PeftModel)
     torch.testing.assert_close(logits(loaded), logits(model), rtol=1e-4, atol=1e-5)
     assert not torch.allclose(logits(loaded), logits(tiny(VOCABULARY)), atol=1e-3)
     assert not [path for path in directory.iterdir() if "adapter" in path.name or path.name == "training_args.bin"]
-    assert save_checkpoint(work, trainer, RENDERER.tokenizer, work.preset.sft, {"rows": 12}) == version
+    assert save_checkpoint(work, trainer, RENDERER.tokenizer, work.preset.sft, Papers(extra={"turns": 12})) == version
 
 
 def test_a_full_fine_tune_is_stored_as_transformers_saves_it(tmp_path: Path) -> None:
     model = tiny(VOCABULARY)
     trainer = fit(model, RENDERER.tokenizer, rows(12, VOCABULARY), config(), tmp_path / "scratch", Progress())
     work = job(tmp_path)
-    version = save_checkpoint(work, trainer, RENDERER.tokenizer, work.preset.sft, {})
+    version = save_checkpoint(work, trainer, RENDERER.tokenizer, work.preset.sft, Papers())
     model.save_pretrained(tmp_path / "plain")
     for name in ("model.safetensors", "config.json", "generation_config.json"):
         stored = Store(work.store).path(KIND, version) / name
@@ -120,7 +120,7 @@ def test_a_stopped_run_with_adapters_ends_with_the_same_checkpoint(steps: int, t
 
     def run(name: str, progress: Progress) -> str:
         trainer = fit(adapted(lora), RENDERER.tokenizer, batch, figures, tmp_path / name, progress)
-        return save_checkpoint(work, trainer, RENDERER.tokenizer, work.preset.sft, {})
+        return save_checkpoint(work, trainer, RENDERER.tokenizer, work.preset.sft, Papers())
 
     unbroken = run("unbroken", Progress())
     with pytest.raises(Interrupted):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -14,13 +15,14 @@ from typing import Any
 import pytest
 
 from personamem_pipeline.memory.generators.rendering import Renderer
+from personamem_pipeline.passports.making import makings
+from personamem_pipeline.passports.records import read_passport
+from personamem_pipeline.passports.used import read_rows
 from personamem_pipeline.presets import LoraConfig, load_preset
-from personamem_pipeline.questions.gather import gather
-from personamem_pipeline.records import History, Question
 from personamem_pipeline.settings import PROJECT
 from personamem_pipeline.stage import INTERRUPTED, StageJob, StageResult
 from personamem_pipeline.store import Store
-from tests.rooms import rooms
+from tests.stored import stored_dataset, stored_model
 
 TIMEOUT = 240
 
@@ -29,13 +31,7 @@ TIMEOUT = 240
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, str]:
     """A store with a training dataset of a dozen persons."""
     store = Store(tmp_path_factory.mktemp("store"))
-    histories = store.write_rows("histories", History, rooms().histories, parents={}, producer={})
-    questions = store.write_rows("questions", Question, rooms().questions, parents={}, producer={})
-    shards = {"histories": {"00": histories.version}, "questions": {"00": questions.version}}
-    gathered = gather(
-        store, "training_dataset", **shards, shards=["00"], producer={}, config=load_preset("demo").data.questions
-    )
-    return store, gathered.manifest.version
+    return store, stored_dataset(store)
 
 
 def job(stage: str, dataset: tuple[Store, str], model: str, scratch: Path, **figures: Any) -> StageJob:
@@ -67,11 +63,8 @@ def job(stage: str, dataset: tuple[Store, str], model: str, scratch: Path, **fig
 
 
 @pytest.fixture
-def model(policy: Callable[[], Any], renderer: Renderer, dataset: tuple[Store, str], tmp_path: Path) -> str:
-    source = tmp_path / "model"
-    policy().save_pretrained(source)
-    renderer.tokenizer.save_pretrained(source)
-    return dataset[0].put_directory("checkpoints", source, parents={}, producer={}).version
+def model(policy: Callable[[], Any], renderer: Renderer, dataset: tuple[Store, str]) -> str:
+    return stored_model(dataset[0], policy(), renderer.tokenizer)
 
 
 ACCELERATE = ("-m", "accelerate.commands.launch", "--config_file", "docker/accelerate/cpu.yaml")
@@ -118,6 +111,15 @@ def broken_off(stage: str, work: StageJob, number: signal.Signals, pattern: str,
     assert not (Path(work.scratch) / "result.json").exists()
 
 
+def shown(scratch: Path) -> list[set[str]]:
+    """Rows that the rollouts of each step rested on, by the rollout table, which here keeps all rollouts."""
+    steps: dict[int, set[str]] = {}
+    for line in (scratch / "rollouts.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        steps.setdefault(row["step"], set()).update({row["person"], row.get("question", row["person"])})
+    return [steps[step] for step in sorted(steps)]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "figures"), [("grpo", {}), ("grpo", {"lora": LoraConfig(rank=2, alpha=4, dropout=0.1)}), ("sft", {})]
@@ -135,7 +137,12 @@ def test_a_run_broken_off_again_and_again_ends_with_the_checkpoint_of_an_unbroke
     finish(start(stage, broken))
     finish(whole)
     assert version(broken) == version(unbroken)
-    assert (dataset[0].verified("checkpoints", version(broken)) / "passport.json").exists()
+    directory = dataset[0].verified("checkpoints", version(broken))
+    passport, used = read_passport(directory), read_rows(directory)
+    assert passport.base == model and passport.rows == {"steps": 5, "rows": len(used.ids)}
+    if stage == "grpo":
+        assert shown(scratch) == [{used.ids[place] for place in step} for step in used.steps]
+    assert len(makings(dataset[0], version(broken))) == 2, "the same version was made twice"
 
 
 @pytest.mark.slow

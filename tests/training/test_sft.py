@@ -12,9 +12,10 @@ from personamem_pipeline.errors import UserError
 from personamem_pipeline.memory.episode import question_prompt
 from personamem_pipeline.memory.generators.rendering import Renderer
 from personamem_pipeline.memory.prompts import chat_prompt, write_prompt
+from personamem_pipeline.passports.records import read_passport
+from personamem_pipeline.passports.used import read_rows
 from personamem_pipeline.presets import LoraConfig, MemoryConfig, SftConfig, load_preset
-from personamem_pipeline.questions.gather import gather
-from personamem_pipeline.records import History, Question
+from personamem_pipeline.questions.gather import read_histories, read_questions
 from personamem_pipeline.stage import Progress, StageJob
 from personamem_pipeline.store import Store
 from personamem_pipeline.training.checkpoints import KIND
@@ -31,6 +32,7 @@ from personamem_pipeline.training.supervised import TrainRow
 from personamem_pipeline.training.targets import AnswerTask, Task, WriteTask
 from personamem_pipeline.training.teacher import TARGETS
 from tests.rooms import rooms
+from tests.stored import stored_dataset, stored_model
 
 CONFIG = MemoryConfig(prompts="full", chunk_tokens=200, max_chunks=99, memory_tokens=4000, answer_tokens=4000)
 WHOLE = CONFIG.model_copy(update={"protocol": "full_context"})
@@ -71,6 +73,15 @@ def test_kinds_come_in_the_asked_for_shares_and_questions_in_new_orders(renderer
     keys = [task.key for task in answers if task.letter is not None]
     assert len(set(keys)) == len(keys)
     assert [task.key for task in tasks] == [task.key for task in tasks_of(renderer, write_share=0.25, open_share=0.4)]
+
+
+def test_a_turn_names_the_rows_that_it_shows(renderer: Renderer) -> None:
+    for task in tasks_of(renderer):
+        own = (task.history.person_id,) if isinstance(task, WriteTask) else (task.question.question_id,)
+        assert task.rows == own
+    for task in tasks_of(renderer, WHOLE, write_share=0.0)[:20]:
+        assert isinstance(task, AnswerTask)
+        assert task.rows == (task.question.question_id, task.question.person_id)
 
 
 def test_whole_chats_are_answered_and_nothing_is_written(renderer: Renderer) -> None:
@@ -123,16 +134,8 @@ def test_a_row_beyond_the_models_context_is_refused() -> None:
 @pytest.mark.parametrize("changes", [{}, {"targets": "teacher", "lora": LoraConfig(rank=2)}], ids=["labels", "teacher"])
 def test_the_stage_makes_a_checkpoint(changes: dict[str, Any], policy: Any, renderer: Renderer, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
-    histories = store.write_rows("histories", History, rooms().histories, parents={}, producer={})
-    questions = store.write_rows("questions", Question, rooms().questions, parents={}, producer={})
     preset = load_preset("demo")
-    gathered = gather(
-        store, "training_dataset", histories={"00": histories.version}, questions={"00": questions.version},
-        shards=["00"], producer={}, config=preset.data.questions,
-    )  # fmt: skip
-    policy().save_pretrained(tmp_path / "model")
-    renderer.tokenizer.save_pretrained(tmp_path / "model")
-    base = store.put_directory(KIND, tmp_path / "model", parents={}, producer={})
+    dataset, base = stored_dataset(store), stored_model(store, policy(), renderer.tokenizer)
     figures = {"steps": 2, "batch_size": 4, "micro_batch_rows": 2, "teacher_samples": 3}
     caps = {"chunk_tokens": 400, "memory_tokens": 4000, "answer_tokens": 4000}
     preset = preset.model_copy(
@@ -143,10 +146,18 @@ def test_the_stage_makes_a_checkpoint(changes: dict[str, Any], policy: Any, rend
     )
     job = StageJob(
         stage="sft_checkpoint", store=str(store.root), preset=preset, code_version="test",
-        inputs={"training_dataset": gathered.manifest.version, "base_model": base.version},
+        inputs={"training_dataset": dataset, "base_model": base},
     )  # fmt: skip
     result = main(job, Progress())
-    assert store.verified(KIND, result.version)
+    directory = store.verified(KIND, result.version)
+    tasks = schedule(
+        read_histories(store, "training_dataset", dataset), read_questions(store, "training_dataset", dataset),
+        renderer, preset.memory, preset.sft,
+    )  # fmt: skip
+    used, passport = read_rows(directory), read_passport(directory)
+    assert set(used.ids) == {row for task in tasks for row in task.rows} and len(used.steps) == 2
+    assert passport.rows == {"steps": 2, "rows": len(used.ids)} and passport.base == base and passport.reward is None
+    assert passport.data is not None and passport.data.version == dataset
     assert result.metrics["rows"] == 8 and result.metrics["write_rows_over_cap"] == 0
     assert ("teacher_accepted" in result.metrics) == ("targets" in changes)
     assert not (job.scratch_directory() / TARGETS).exists()  # the next run asks the teacher of its day

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -16,9 +17,9 @@ from personamem_pipeline.settings import PROJECT
 from personamem_pipeline.stage import Interrupted, Progress
 from personamem_pipeline.store import Store
 from personamem_pipeline.training.checkpoints import KIND, drop_steps
-from personamem_pipeline.training.steps import last_step
+from personamem_pipeline.training.steps import STATE, last_step
 from personamem_pipeline.training.supervised import TrainRow, fit
-from tests.training.fitting import config, recorded_gradients, renderer, rows, tiny
+from tests.training.fitting import config, recorded_gradients, recorded_rows, renderer, rows, tiny
 
 RENDERER = renderer()
 VOCABULARY = len(RENDERER.tokenizer)
@@ -82,12 +83,15 @@ def test_two_processes_take_the_steps_of_one_and_store_one_checkpoint(tmp_path: 
         figures = config(batch_size=8, micro_batch_rows=2)
         fit(tiny(VOCABULARY), RENDERER.tokenizer, rows(24, VOCABULARY), figures, tmp_path / "alone", Progress())
     ranks = [torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2)]
-    for together, version in ranks:
+    for together, version, _, _ in ranks:
         assert len(together) == len(alone) == 3
         for one, other in zip(alone, together, strict=True):
             assert_equal(one, other)
         assert Store(tmp_path / "store").verified(KIND, version)
     assert [path.name for path in (tmp_path / "store" / KIND).iterdir()] == [ranks[0][1]]
+    (_, _, one, seen), (_, _, two, also_seen) = ranks
+    assert seen == also_seen == [sorted(a | b) for a, b in zip(one, two, strict=True)]
+    assert all(not a & b and len(a | b) == 8 for a, b in zip(one, two, strict=True))
 
 
 class StopsAfter(Progress):
@@ -106,14 +110,31 @@ class StopsAfter(Progress):
 def test_a_stopped_run_goes_on_to_the_weights_of_an_unbroken_one(tmp_path: Path) -> None:
     batch, figures = rows(16, VOCABULARY), config(steps=4, save_steps=100, micro_batch_rows=2)
     unbroken, stopped, resumed = (tiny(VOCABULARY) for _ in range(3))
-    fit(unbroken, RENDERER.tokenizer, batch, figures, tmp_path / "unbroken", Progress())
+    with recorded_rows(unbroken, batch) as consumed:
+        whole = fit(unbroken, RENDERER.tokenizer, batch, figures, tmp_path / "unbroken", Progress())
+    assert whole.seen.steps == [sorted(step) for step in consumed]
     with pytest.raises(Interrupted, match="step 2 of 4"):
         fit(stopped, RENDERER.tokenizer, batch, figures, tmp_path / "broken", StopsAfter(2))
-    fit(resumed, RENDERER.tokenizer, batch, figures, tmp_path / "broken", Progress())
+    with recorded_rows(resumed, batch) as after:
+        broken = fit(resumed, RENDERER.tokenizer, batch, figures, tmp_path / "broken", Progress())
+    assert broken.seen.steps == whole.seen.steps
+    assert after == consumed[2:], "only the steps that were left"
     for one, other in zip(unbroken.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(one, other)
     drop_steps(tmp_path / "broken")
     assert last_step(tmp_path / "broken") is None
+
+
+def test_rows_of_another_number_of_steps_than_were_saved_are_refused(tmp_path: Path) -> None:
+    batch, figures = rows(16, VOCABULARY), config(steps=4, save_steps=2)
+    with pytest.raises(Interrupted):
+        fit(tiny(VOCABULARY), RENDERER.tokenizer, batch, figures, tmp_path, StopsAfter(2))
+    state = tmp_path / "checkpoint-2" / STATE
+    told = json.loads(state.read_text())
+    told["stateful_callbacks"].pop("RowsSeen")  # as versions before this one left it
+    state.write_text(json.dumps(told))
+    with pytest.raises(UserError, match="step 2 names the rows of 0 steps"):
+        fit(tiny(VOCABULARY), RENDERER.tokenizer, batch, figures, tmp_path, Progress())
 
 
 def test_a_loss_that_is_no_number_stops_the_run_after_its_last_step(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ import torch
 
 from personamem_pipeline.memory.generators.rendering import Renderer
 from personamem_pipeline.settings import PROJECT
-from tests.training.conftest import MEMORY, make_policy
+from personamem_pipeline.training.grpo.curriculum import curriculum, rows_of_steps
+from tests.training.conftest import MEMORY, make_policy, question
 from tests.training.harness import GROUP, assert_equal, by_hand
-from tests.training.two_ranks import AGGREGATIONS
+from tests.training.two_ranks import AGGREGATIONS, STEPS
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +31,8 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, 
     done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     return {
-        name: [torch.load(out / f"{name}-{rank}.pt", weights_only=False) for rank in (0, 1)] for name in AGGREGATIONS
+        name: [torch.load(out / f"{name}-{rank}.pt", weights_only=False) for rank in (0, 1)]
+        for name in (*AGGREGATIONS, "steps")
     }
 
 
@@ -51,6 +53,13 @@ def test_two_processes_have_the_hand_written_gradient(
 def test_all_ranks_sample_equally_often_and_equally_many(ranks: dict[str, list[dict[str, Any]]]) -> None:
     one, two = (rank["calls"] for rank in ranks["token"])
     assert one == two == [GROUP] * len(one)
+
+
+def test_the_rows_of_a_step_are_those_that_the_ranks_asked_together(ranks: dict[str, list[Any]]) -> None:
+    one, two = ranks["steps"]
+    items = curriculum([question(number) for number in range(3)], STEPS)
+    assert any(a != b for a, b in zip(one, two, strict=True)), "the ranks ask different questions"
+    assert [a | b for a, b in zip(one, two, strict=True)] == rows_of_steps(items, STEPS)
 
 
 def test_figures_are_of_all_ranks(ranks: dict[str, list[dict[str, Any]]]) -> None:

@@ -17,10 +17,28 @@ from personamem_pipeline.training.grpo.curriculum import Item, curriculum
 from personamem_pipeline.training.grpo.trainer import MemoryGRPOTrainer
 from personamem_pipeline.training.tokenizer import build_tokenizer
 from tests.training.conftest import TEXTS, make_policy, question
-from tests.training.harness import GROUP, train
+from tests.training.harness import GROUP, Step, train
 
 AGGREGATIONS = ("token", "trajectory", "constant", "row")
 LENGTHS = (1, 4, 2)
+
+
+STEPS = GrpoConfig(steps=3, prompts_per_step=2, rollouts=GROUP, micro_batch_rows=4, learning_rate=1.0, seed=3)
+
+
+def asked_of(step: Step) -> list[set[str]]:
+    """Rows that this rank's rollouts really showed the model, per optimizer step: what they were asked, whom they read."""
+    config, scored = step.trainer.config, step.scored
+    each = len(scored) // config.steps
+    return [
+        {
+            row
+            for own in scored[start : start + each]
+            for item in own.rollout.items
+            for row in (item.question.question_id, item.question.person_id)
+        }
+        for start in range(0, len(scored), each)
+    ]
 
 
 def asked() -> list[Item]:
@@ -52,6 +70,11 @@ def main(out: Path) -> None:
         logged = step.trainer.state.log_history[0]
         found = {"gradients": gradients, "scored": step.scored, "calls": step.trainer.calls, "log": logged}
         torch.save(found, out / f"{aggregation}-{rank}.pt")
+    several = train(
+        make_policy(renderer), curriculum([question(number) for number in range(3)], STEPS), renderer, out / "scratch",
+        LENGTHS, writes=4, processes=2, steps=STEPS.steps, prompts_per_step=STEPS.prompts_per_step,
+    )  # fmt: skip
+    torch.save(asked_of(several), out / f"steps-{several.trainer.accelerator.process_index}.pt")
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ def find_benchmark(report: Path, version: str, store: Store) -> Path:
     if here is None:
         raise UserError(
             f"the benchmark {version[:12]} of this report is not in the store",
-            where=store.root,
+            where=store.url,
             remedy="name its directory: --benchmark DIRECTORY",
         )
     return here.verified("benchmark", version)

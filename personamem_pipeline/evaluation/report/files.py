@@ -35,7 +35,11 @@ def write_report(
         name: plots.publish(figure, directory / "plots", name, said)
         for name, (figure, said) in plots.figures(results, curves, pooled).items()
     }
-    (directory / "report.html").write_text(render(results, inline, pooled), encoding="utf-8", newline="\n")
+    narrow = {
+        name: plots.inline(figure, f"{name}-narrow", said)
+        for name, (figure, said) in plots.figures(results, {}, None, narrow=True).items()
+    }
+    (directory / "report.html").write_text(render(results, inline, pooled, narrow), encoding="utf-8", newline="\n")
     kept = {name: value for name, value in results.items() if name not in SHOWN}
     _write_json(directory / "results.json", {**kept, "curves": curves, "pooled": pooled})
     _write_json(directory / "shown.json", {name: results[name] for name in SHOWN})

@@ -30,7 +30,7 @@ def _headline(results: Results) -> str:
             known = system["low"] is not None
             interval = f"{percent(system['low'])} to {percent(system['high'])}" if known else "none: one person"
             unread = f"{system['unparseable']:,} of {system['n']:,}"
-            lines.append(f"| {_cell(system['label'])} | {percent(system['accuracy'])} | {interval} | {unread} |")
+            lines.append(f"| {cell(system['label'])} | {percent(system['accuracy'])} | {interval} | {unread} |")
     return "\n".join(lines)
 
 
@@ -40,7 +40,9 @@ def _leak_probe(results: Results) -> str:
         return "Leak probe: not run."
     leaking = [row for row in rows if not row["equal"]]
     if leaking:
-        return f"**Leak probe: the question reached the memories of {', '.join(_cell(row['system']) for row in leaking)}.**"
+        return (
+            f"**Leak probe: the question reached the memories of {', '.join(cell(row['system']) for row in leaking)}.**"
+        )
     people = max(row["people"] for row in rows)
     return (
         f"Leak probe: with the question blanked, swapped and poisoned, every memory of {len(rows)} systems "
@@ -53,7 +55,7 @@ def _changes(results: Results) -> str:
     if changes is None:
         return "Changes: there is no earlier report to compare with."
     lines = [
-        f"Against report `{_cell(changes['against'][:12])}`:",
+        f"Against report `{cell(changes['against'][:12])}`:",
         "",
         "| system | points | 95 % interval | p, corrected | won | lost |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
@@ -62,7 +64,7 @@ def _changes(results: Results) -> str:
         flips = changes["flipped_counts"].get(test["system"], {})
         gained, lost = (str(flips.get(key, NOTHING)) for key in ("gained", "lost"))
         cells = [
-            _cell(test["system"]), points(test["difference"]), span(test["low"], test["high"]),
+            cell(test["system"]), points(test["difference"]), span(test["low"], test["high"]),
             p_value(test["p_corrected"]), gained, lost,
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
@@ -71,10 +73,10 @@ def _changes(results: Results) -> str:
 
 def _remarks(results: Results) -> str:
     remarks = [*results["remarks"], *results["provenance"].get("remarks", [])]
-    return "\n".join(f"- {_cell(remark)}" for remark in remarks)
+    return "\n".join(f"- {cell(remark)}" for remark in remarks)
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     """One line of a table, with nothing in it that Markdown or HTML would read."""
     kept = " ".join(str(text).split()).replace("\\", "\\\\").replace("|", "\\|").replace("`", "'")
     return kept.replace("&", "&amp;").replace("<", "&lt;")

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from personamem_pipeline.evaluation.report import view, wording
 from personamem_pipeline.evaluation.report.drill import index_row, memory_view, question_view
+from personamem_pipeline.evaluation.report.stacking import stacked
 from personamem_pipeline.questions.viewer import embedded, policy_digest, strict_environment
 
 QUESTION_BYTES = 1_400_000
@@ -34,8 +35,14 @@ class Drill:
     memories_left_out: int = 0
 
 
-def render(results: Mapping[str, Any], figures: Mapping[str, str], pooled: Mapping[str, Any] | None = None) -> str:
-    """The page. `figures`: name -> `<svg>` element; a figure that is not there is not shown."""
+def render(
+    results: Mapping[str, Any],
+    figures: Mapping[str, str],
+    pooled: Mapping[str, Any] | None = None,
+    narrow: Mapping[str, str] = {},
+) -> str:
+    """The page. `figures`: name -> `<svg>` element; a figure that is not there is not shown. `narrow`: the same for a phone, of
+    those that could not be read there."""
     jinja = environment()
     drill = _drill(jinja, results)
     script = '"use strict";\n' + jinja.get_template("drill.js.j2").render()
@@ -46,18 +53,24 @@ def render(results: Mapping[str, Any], figures: Mapping[str, str], pooled: Mappi
         main=view.main_test(results),
         lead=view.lead(results),
         tiles=view.tiles(results),
+        readers=view.readers(results),
         columns=view.columns(results),
         slices=view.slices(results),
         own_judges=view.own_judges(results),
         without_tokens=view.without_tokens(results),
         facts=view.facts(results["provenance"], results),
-        figures={name: Markup(svg) for name, svg in figures.items()},
+        figures={name: _fitting(svg, narrow.get(name)) for name, svg in figures.items()},
         pooled=pooled,
         drill=drill,
         index=embedded(drill.index),
         script=Markup(script),
         script_digest=policy_digest(script),
     )
+
+
+def _fitting(svg: str, narrow: str | None) -> Markup:
+    both = svg if narrow is None else f'<div class="full">{svg}</div><div class="narrow">{narrow}</div>'
+    return Markup(both)
 
 
 def render_pool(summary: Mapping[str, Any], figure: str) -> str:
@@ -77,6 +90,7 @@ def environment() -> jinja2.Environment:
         "amount": wording.amount,
         "decimal": wording.decimal,
         "plain": wording.plain,
+        "stacked": stacked,
     }
     return found
 

@@ -19,6 +19,8 @@ ROLES = {
 }
 ALPHA = 0.05
 CHANCE = "Guessing gives 25 %."
+COLUMNS = 6
+"""Systems beside each other that a page has room for."""
 TRAINING = ("grpo", "sft")
 """The comparison that the report is made for, where both were asked."""
 
@@ -97,9 +99,18 @@ def _people(number: int) -> str:
     return "one person" if number == 1 else f"{number:,} people"
 
 
-def columns(results: Results) -> list[Mapping[str, Any]]:
-    """The systems that tables of slices show: all that read something."""
+def readers(results: Results) -> list[Mapping[str, Any]]:
+    """The systems that read something."""
     return [system for system in results["systems"] if system["role"] != "guesser"]
+
+
+def columns(results: Results) -> list[list[Mapping[str, Any]]]:
+    """The readers as tables of slices show them: the models first, the others in tables of their own, none too wide."""
+    reading = readers(results)
+    models = [system for system in reading if system["role"] == "model"]
+    own = models[:COLUMNS] or reading[:COLUMNS]
+    rest = [system for system in reading if system not in own]
+    return [own, *(rest[start : start + COLUMNS] for start in range(0, len(rest), COLUMNS))]
 
 
 def slices(results: Results) -> dict[str, list[tuple[str, Mapping[str, Mapping[str, Any]]]]]:

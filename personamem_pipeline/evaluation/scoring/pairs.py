@@ -14,7 +14,7 @@ from typing import Any
 
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.evaluation.scoring.rows import Rows
-from personamem_pipeline.evaluation.scoring.runs import SystemRun, main_system
+from personamem_pipeline.evaluation.scoring.runs import TRAINED, SystemRun, main_system
 from personamem_pipeline.evaluation.statistics.clusters import Totals
 from personamem_pipeline.evaluation.statistics.corrections import holm
 from personamem_pipeline.evaluation.statistics.paired import paired_cluster_permutation
@@ -102,22 +102,41 @@ def power(a: Rows, b: Rows) -> dict[str, Any] | None:
     }
 
 
-def leak_size(
+def leak_sizes(
     systems: Mapping[str, SystemRun], rows: Mapping[str, Rows], *, resamples: int, seed: int
-) -> dict[str, Any] | None:
-    """What it is worth to know the question while writing: `query_aware` memories (our prompt with the question before it)
-    against memories of the same model that were written without it. None where a side of that was not run."""
+) -> list[dict[str, Any]]:
+    """What it is worth to know the question while writing, of every system that does.
+
+    `against` is the same model's `query_blind` of the same caps, whose prompt lacks the question and nothing else; where
+    that was not run, the memory that the model writes by its own protocol, and the difference is then also that of two
+    prompts (`same_prompt` False). `own` is the accuracy with that memory, None where it was not run. `new_prompt`: the model
+    was trained on other writing prompts.
+    """
+    found = []
     for name, run in systems.items():
-        causal = next(
-            (own for own, other in systems.items() if other.role == "model" and other.model == run.model), None
-        )
-        if run.reading == "query_aware" and causal is not None:
-            test = compare(rows[name], rows[causal], resamples=resamples, seed=seed)
-            return {
+        if run.reading != "query_aware":
+            continue
+        same = [(own, other) for own, other in systems.items() if other.model == run.model]
+        twin = next((own for own, other in same if other.reading == "query_blind" and _caps(other) == _caps(run)), None)
+        plain = next((own for own, other in same if other.role == "model"), None)
+        against = twin or plain
+        if against is None:
+            continue
+        test = compare(rows[name], rows[against], resamples=resamples, seed=seed)
+        found.append(
+            {
                 "system": name,
-                "against": causal,
-                "causal": rows[causal].totals().mean,
-                "query_aware": rows[name].totals().mean,
+                "against": against,
+                "same_prompt": twin is not None,
+                "blind": rows[against].totals().mean,
+                "aware": rows[name].totals().mean,
+                "own": rows[plain].totals().mean if plain else None,
+                "new_prompt": run.model in TRAINED,
                 **{key: test[key] for key in ("difference", "low", "high", "p")},
             }
-    return None
+        )
+    return found
+
+
+def _caps(run: SystemRun) -> tuple[int | None, int | None]:
+    return run.memory_cap, run.chunk_tokens

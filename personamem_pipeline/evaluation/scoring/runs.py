@@ -9,6 +9,8 @@ from personamem_pipeline.evaluation.records import Answer, MemoryStep, OpenAnswe
 
 UNREAD = 0.2
 """From this share of unparseable answers on, a score says little of what a system knows, and a report says so."""
+TRAINED = ("sft", "grpo")
+"""Models that learned to write and read memories by our prompts."""
 MAIN = "grpo"
 """The system that a report is about, where it was run."""
 
@@ -30,6 +32,8 @@ class SystemRun:
     steps: Sequence[MemoryStep] = ()
     memory_cap: int | None = None
     """Tokens that a memory may have; None where none is written."""
+    chunk_tokens: int | None = None
+    """Tokens of a chunk, likewise."""
 
 
 def main_system(systems: Mapping[str, SystemRun]) -> str | None:

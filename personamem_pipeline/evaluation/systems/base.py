@@ -93,14 +93,7 @@ def write(
         UserError: a writing prompt and its reply are over the model's context, so that what was read is not known.
     """
     turns = episode.write_memories(list(histories.values()), generator, config, seed=seed)
-    longest = max((turn.generation.input_tokens for own in turns for turn in own), default=0) + config.memory_tokens
-    if generator.context is not None and longest > generator.context:
-        raise UserError(
-            f"a writing prompt and its reply have up to {longest} tokens, the model's context is {generator.context}",
-            where="memory.chunk_tokens",
-            remedy="lower chunk_tokens or memory_tokens (in the preset, in evaluation.systems, or by --chunk-tokens and "
-            "--memory-tokens), or take a model of a longer context; a single message longer than it cannot be read",
-        )
+    refuse_too_long([turn.generation.input_tokens for own in turns for turn in own], generator, config)
     return tuple(
         MemoryStep(
             subject=subject,
@@ -115,6 +108,18 @@ def write(
         for subject, own in zip(histories, turns, strict=True)
         for turn in own
     )
+
+
+def refuse_too_long(prompts: Sequence[int], generator: Generator, config: MemoryConfig) -> None:
+    """Raises `UserError` where one of these writing prompts, given by their tokens, left no room for its reply."""
+    longest = max(prompts, default=0) + config.memory_tokens
+    if generator.context is not None and longest > generator.context:
+        raise UserError(
+            f"a writing prompt and its reply have up to {longest} tokens, the model's context is {generator.context}",
+            where="memory.chunk_tokens",
+            remedy="lower chunk_tokens or memory_tokens (in the preset, in evaluation.systems, or by --chunk-tokens and "
+            "--memory-tokens), or take a model of a longer context; a single message longer than it cannot be read",
+        )
 
 
 def answer(asks: Sequence[Ask], generator: Generator, config: MemoryConfig, seed: int) -> tuple[Reply, ...]:

@@ -9,19 +9,20 @@ from typing import Any
 
 from personamem_pipeline.evaluation.models import ENDPOINT, Models
 from personamem_pipeline.evaluation.records import Role
+from personamem_pipeline.evaluation.scoring.runs import TRAINED
 from personamem_pipeline.evaluation.source import Source
-from personamem_pipeline.evaluation.systems import query_aware
 from personamem_pipeline.evaluation.systems.base import Named, System
 from personamem_pipeline.evaluation.systems.context import FullContext, NoHistory, PersonaOnly
 from personamem_pipeline.evaluation.systems.embedders import EmbeddingRanker, embedding_ranker
 from personamem_pipeline.evaluation.systems.embedding_endpoint import EmbeddingEndpoint
 from personamem_pipeline.evaluation.systems.memory import Memories, MemorySystem, Oracle, SwappedHistory
+from personamem_pipeline.evaluation.systems.query_aware import QueryAware, QueryBlind
 from personamem_pipeline.evaluation.systems.retrieval import Retrieval, bm25_ranker
+from personamem_pipeline.evaluation.systems.timed import Timed
 from personamem_pipeline.presets import EvaluationConfig, MemoryConfig, SystemConfig
 from personamem_pipeline.settings import PROJECT, load_settings
 
-TRAINED = ("sft", "grpo")
-CONTROLS = ("oracle", "swapped_history", "no_history", "persona_only", "query_aware")
+CONTROLS = ("oracle", "swapped_history", "no_history", "persona_only", "query_aware", "query_blind")
 LABELS = {
     "oracle": "only the evidence turns (oracle)",
     "swapped_history": "another person's memory",
@@ -30,7 +31,8 @@ LABELS = {
     "full_context": "whole chat in the prompt",
     "bm25": "BM25 retrieval",
     "embedding": "embedding retrieval",
-    "query_aware": "memory written knowing the question",
+    "query_aware": "released writing, knowing the question",
+    "query_blind": "released writing, without the question",
     "mem0": "mem0",
 }
 
@@ -71,18 +73,18 @@ def unfamiliar(systems: Mapping[str, SystemConfig], memory: MemoryConfig) -> lis
     checkpoint's, and says little about the way of reading."""
     if memory.protocol == "full_context":
         return []
-    readings = ("persona_only", "full_context", "bm25", "embedding", "query_aware")
+    readings = ("persona_only", "full_context", "bm25", "embedding", "query_aware", "query_blind")
     names = [name for name, system in systems.items() if system.reading in readings and system.model in TRAINED]
     if not names:
         return []
     return [
         f"{', '.join(names)}: these prompts are new to checkpoints that learned to write and read memories, so the figures "
-        "say what such a checkpoint makes of them, and not what a profile, a chat, a search or a known question is worth"
+        "say what such a checkpoint makes of them, and not what a profile, a chat or a search is worth"
     ]
 
 
 def _unfit(system: SystemConfig, memory: MemoryConfig, source: Source) -> str:
-    if memory.protocol == "full_context" and system.reading in ("full_context", "query_aware"):
+    if memory.protocol == "full_context" and system.reading in ("full_context", "query_aware", "query_blind"):
         return "under protocol full_context the model answers from the whole chat anyway"
     if system.reading == "persona_only" and not all(person in source.profiles for person in source.by_person):
         return "the public profiles of the benchmark's people are not at hand"
@@ -136,14 +138,15 @@ def make(name: str, system: SystemConfig, needs: Needs, memories: Memories) -> S
         from personamem_pipeline.evaluation.predictions import Predictions
 
         return Predictions(own, predictions_file(system), needs.source)
-    generator, config = needs.models.generator(system.model), memory_config(system, needs.memory)
+    generator, config = Timed(needs.models.generator(system.model)), memory_config(system, needs.memory)
     simple: Mapping[str, Callable[..., System]] = {
         "memory": MemorySystem,
         "oracle": Oracle,
         "no_history": NoHistory,
         "persona_only": PersonaOnly,
         "full_context": FullContext,
-        "query_aware": query_aware.QueryAware,
+        "query_aware": QueryAware,
+        "query_blind": QueryBlind,
     }
     if system.reading in simple:
         return simple[system.reading](own, generator, config)

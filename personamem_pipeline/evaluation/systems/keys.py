@@ -46,7 +46,7 @@ def key(system: SystemConfig, needs: Needs, benchmark: str, memories: str | None
         more["retrieval"] = config.retrieval.model_dump(mode="json")
     if system.reading in ("embedding", "mem0"):
         more["embedder"] = embedder_of(needs).embedder.name
-    if system.reading == "query_aware":
+    if system.reading in ("query_aware", "query_blind"):
         prompts += query_aware.prompt_texts(memory.prompts)
     if memories:
         more["memories"] = memories

@@ -18,6 +18,7 @@ from personamem_pipeline.evaluation.asked import ask, asked, pairs
 from personamem_pipeline.evaluation.records import MemoryStep, Outputs
 from personamem_pipeline.evaluation.source import Batch, Person
 from personamem_pipeline.evaluation.systems.base import Ask, Listed, Named, Stopwatch, answer, batch_seed, write
+from personamem_pipeline.evaluation.systems.timed import Timed
 from personamem_pipeline.memory.episode import Known
 from personamem_pipeline.memory.generators.base import Generator
 from personamem_pipeline.presets import MemoryConfig
@@ -48,9 +49,16 @@ class Agent(Listed):
         asks = [Ask(known_for(item.question), item.question, item) for item in asked(batch)] + list(before)
         if self.named.open:
             asks += [Ask(known_for(question), question, None) for question in batch.questions]
-        watch = Stopwatch()
+        writing, watch = self._waits(), Stopwatch()
         replies = answer(asks, self.generator, self.config, batch_seed(batch))
-        return Outputs(replies=replies, steps=tuple(steps), write_seconds=write_seconds, answer_seconds=watch.lap())
+        return Outputs(
+            replies=replies, steps=tuple(steps), write_seconds=write_seconds, answer_seconds=watch.lap(),
+            write_waits=writing, answer_waits=self._waits(),
+        )  # fmt: skip
+
+    def _waits(self) -> tuple[float, ...]:
+        """How long each reply since the last look was waited for, where the generator notes it."""
+        return self.generator.taken() if isinstance(self.generator, Timed) else ()
 
 
 class MemorySystem(Agent):

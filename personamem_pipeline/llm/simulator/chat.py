@@ -20,13 +20,15 @@ from personamem_pipeline.llm.simulator.world import BACKGROUND_TYPES, world
 NOTHING = "none"
 QUOTED_WORDS = 10
 """Of a chat's clause: the letter has to fit into the reply as well."""
-_QUESTION_SEEN = r"(?:Which fits\? .*?\n|Later the user will ask .*?\n\nThe user asks: .*?\n\n)?"
+_QUESTION_SEEN = r"(?:Which fits\? .*?\n)?"
 """What stands before a writing prompt where the leak is measured; it makes no difference to who knows everything."""
 _WRITE = tuple(
     re.compile(_QUESTION_SEEN + form, re.DOTALL)
     for form in (
         r"What does the user like\?\nOld list:\n(?P<memory>.*?)\n(?P<chat>(?:user|assistant|system): .*)\nMerge\.",
         r"What does the user like\?\n(?P<chat>.*)\nOld list:\n(?P<memory>.*)\nMerge\.",
+        r"You see .*?\n\n(?:<query>\n.*?\n</query>\n\n)?<previous_memory>\n(?P<memory>.*?)\n</previous_memory>\n\n"
+        r"<conversation_section>\n(?P<chat>.*)\n</conversation_section>\n\nThe new memory:",
         r"Below is the memory you keep .*?\n\nMemory so far:\n(?P<memory>.*?)\n\nChat:\n(?P<chat>.*)\n\nRewrite .*",
         r"Below is the next part of a chat .*?\n\nChat:\n(?P<chat>.*)\n\nMemory so far:\n(?P<memory>.*)\n\nRewrite .*",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 
@@ -23,6 +23,8 @@ class Generation:
     """Tokens of prompt and reply as a server counted them, which does not show its ids; None: the ids are counted."""
     refused: bool = False
     """The server gave no reply: a content filter, or a request that it does not take."""
+    seconds: float | None = field(default=None, compare=False)
+    """How long the engine worked on the batch that this reply was in; None where it does not tell."""
 
     @property
     def input_tokens(self) -> int:

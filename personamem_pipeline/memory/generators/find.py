@@ -14,8 +14,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from personamem_pipeline.errors import UserError
-from personamem_pipeline.lineage import GRAPH, materialize_command
+from personamem_pipeline.passports.finding import newest
 from personamem_pipeline.passports.records import PASSPORT
+from personamem_pipeline.passports.sources import CHECKPOINTS
 from personamem_pipeline.presets import MemoryConfig
 from personamem_pipeline.settings import Settings
 from personamem_pipeline.store import MANIFEST, Store, read_manifest, verify_files
@@ -45,7 +46,8 @@ def find_model(name: str, settings: Settings) -> FoundModel:
     """The model that `name` means: `demo` or `latest`, `smollm2`, or a directory."""
     default = PUBLISHED
     if name in LATEST:
-        directory = latest_checkpoint(Store(settings.store))
+        store = Store(settings.store)
+        directory = store.path(CHECKPOINTS, newest(store, STAGE))
     elif name == SMOLLM2:
         from personamem_pipeline.memory.generators.smollm2 import smollm2_directory
 
@@ -68,31 +70,6 @@ def find_model(name: str, settings: Settings) -> FoundModel:
         memory=default if protocol is None else _memory(protocol, directory / PASSPORT),
         trained=protocol is not None,
         context=context if isinstance(context, int) else None,
-    )
-
-
-def latest_checkpoint(store: Store) -> Path:
-    """The grpo_checkpoint in the store whose training finished last.
-
-    A training that ends with a checkpoint that is there already makes it the latest again: its scratch directory has the
-    result's time. Where that was deleted, the checkpoint's own time counts.
-    """
-    times: dict[str, float] = {}
-    for path in store.root.glob(f"scratch/{STAGE}-*/result.json"):
-        version = str(_json(path).get("version"))
-        times[version] = max(times.get(version, 0.0), path.stat().st_mtime)
-    found = [
-        (max(times.get(directory.name, 0.0), (directory / MANIFEST).stat().st_mtime), directory)
-        for directory in store.root.glob(f"{GRAPH[STAGE].kind}/[!.]*")  # not what a killed writer left
-        if (directory / MANIFEST).is_file() and _json(directory / PASSPORT).get("stage") == STAGE
-    ]
-    if found:
-        return max(found)[1]
-    raise UserError(
-        f"no {STAGE} was trained here yet",
-        where=store.root,
-        expected="the checkpoint of a finished training",
-        remedy=f"run `make demo`, or `{materialize_command(STAGE)}`; or give --model a directory",
     )
 
 

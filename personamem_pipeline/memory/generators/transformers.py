@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -113,10 +114,15 @@ class TransformersGenerator:
         replies: dict[int, Generation] = {}
         for start in range(0, len(order), self.batch_size):
             batch = order[start : start + self.batch_size]
+            started = time.monotonic()
             with torch.random.fork_rng():
                 torch.manual_seed(stable_int("generate", seed, start) % TORCH_SEEDS)
                 ids = self._generate([rows[i] for i in batch], max_tokens, temperature)
-            replies.update((i, self._reply(rows[i], out)) for i, out in zip(batch, ids, strict=True))
+            seconds = time.monotonic() - started
+            replies.update(
+                (i, to_generation(self.renderer, rows[i], out, seconds=seconds))
+                for i, out in zip(batch, ids, strict=True)
+            )
         return [replies[i] for i in range(len(rows))]
 
     def _generate(self, rows: list[list[int]], max_tokens: int, temperature: float) -> list[list[int]]:
@@ -138,9 +144,6 @@ class TransformersGenerator:
             out = self.model.generate(input_ids=ids, attention_mask=mask, generation_config=config)
         return [until_end(row, self.renderer.eos_id) for row in out[:, width:].tolist()]
 
-    def _reply(self, prompt: list[int], ids: list[int]) -> Generation:
-        return to_generation(self.renderer, prompt, ids)
-
 
 def until_end(ids: list[int], eos_id: int) -> list[int]:
     """The ids up to and with the first end token; what follows is padding."""
@@ -148,9 +151,13 @@ def until_end(ids: list[int], eos_id: int) -> list[int]:
 
 
 def to_generation(
-    renderer: Renderer, prompt: Sequence[int], ids: Sequence[int], logprobs: Sequence[float] | None = None
+    renderer: Renderer,
+    prompt: Sequence[int],
+    ids: Sequence[int],
+    logprobs: Sequence[float] | None = None,
+    seconds: float | None = None,
 ) -> Generation:
     """A reply as a record; it is finished when it ends with the end token."""
     finished = bool(ids) and ids[-1] == renderer.eos_id
     chances = None if logprobs is None else tuple(logprobs)
-    return Generation(tuple(prompt), tuple(ids), renderer.text(list(ids)), finished, chances)
+    return Generation(tuple(prompt), tuple(ids), renderer.text(list(ids)), finished, chances, seconds=seconds)

@@ -8,6 +8,7 @@ about, `questions_per_memory` questions to each memory. What pays is in the pres
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from datasets import Dataset
@@ -16,13 +17,14 @@ from transformers import PrinterCallback
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.memory.generators.rendering import Renderer
 from personamem_pipeline.memory.generators.transformers import load_model
+from personamem_pipeline.passports.used import rows_used
 from personamem_pipeline.questions.gather import read_histories, read_questions
 from personamem_pipeline.questions.judge import EndpointJudge
 from personamem_pipeline.stage import Interrupted, Progress, StageJob, StageResult, run_stage
 from personamem_pipeline.store import Store
 from personamem_pipeline.training.callbacks import LogSteps
-from personamem_pipeline.training.checkpoints import KIND, checkpoint_directory, drop_steps, save_checkpoint
-from personamem_pipeline.training.grpo.curriculum import Item, curriculum
+from personamem_pipeline.training.checkpoints import KIND, checkpoint_directory, drop_steps, origins, save_checkpoint
+from personamem_pipeline.training.grpo.curriculum import Item, curriculum, rows_of_steps
 from personamem_pipeline.training.grpo.engine import trl_engine_options
 from personamem_pipeline.training.grpo.limits import check_budgets, chunk_histories, most_chunks
 from personamem_pipeline.training.grpo.options import trl_config
@@ -32,6 +34,7 @@ from personamem_pipeline.training.grpo.trainer import MemoryGRPOTrainer
 from personamem_pipeline.training.lora import with_adapters
 from personamem_pipeline.training.metrics import MetricsLog
 from personamem_pipeline.training.rewards.compose import AnswerRewards
+from personamem_pipeline.training.rewards.stated import reward_stated
 from personamem_pipeline.training.steps import last_step
 
 TOLD = ("reward", "entropy/write", "entropy/answer", "groups/zero_variance", "memory/retained", "write/truncated")
@@ -50,7 +53,7 @@ CURVES = (
 
 def main(job: StageJob, progress: Progress) -> StageResult:
     """Train; see the module's docstring."""
-    store, config, memory = Store(job.store), job.preset.grpo, job.preset.memory
+    store, config, memory, papers = Store(job.store), job.preset.grpo, job.preset.memory, origins(job, "sft_checkpoint")
     version = job.inputs["training_dataset"]
     histories = {history.person_id: history for history in read_histories(store, "training_dataset", version)}
     items = curriculum(read_questions(store, "training_dataset", version), config)
@@ -100,8 +103,13 @@ def main(job: StageJob, progress: Progress) -> StageResult:
         if isinstance(stopped, UserError):
             raise
         raise Interrupted(f"saved step {trainer.state.global_step} of {config.steps} in {scratch}") from None
-    passport = {"judge": judge.name, "steps": config.steps, "curves": log.curves(("reward",))}
-    checkpoint = save_checkpoint(job, trainer, tokenizer, config, passport)
+    papers = replace(
+        papers,
+        reward=reward_stated(config.rewards, items, judge),
+        rows=rows_used(rows_of_steps(items, config)),
+        extra={"steps": config.steps, "curves": log.curves(("reward",))},
+    )
+    checkpoint = save_checkpoint(job, trainer, tokenizer, config, papers)
     drop_steps(scratch)
     if not progress.is_main:
         return StageResult(kind=KIND, version=checkpoint)
@@ -110,7 +118,7 @@ def main(job: StageJob, progress: Progress) -> StageResult:
         version=checkpoint,
         metrics={**log.newest(TOLD), "write_turns": most_writes},
         paths={
-            "checkpoint": str(store.path(KIND, checkpoint)),
+            "checkpoint": store.address(KIND, checkpoint),
             "curves": str(log.plot(*CURVES)),
             "metrics": str(log.path),
             "rollouts": str(table.page()),

@@ -46,6 +46,14 @@ def curriculum(questions: Sequence[Question], config: GrpoConfig) -> list[Item]:
     return items
 
 
+def rows_of_steps(items: Sequence[Item], config: GrpoConfig) -> list[set[str]]:
+    """Rows of the training dataset that each optimizer step rests on: its questions, and the histories that are read for
+    them. The trainer shuffles nothing, so this is what any run asks, resumed or not, over however many processes."""
+    size = config.prompts_per_step
+    asked = [[item.question for item in items[start : start + size]] for start in range(0, len(items), size)]
+    return [{row for question in step for row in (question.question_id, question.person_id)} for step in asked]
+
+
 def _is_open(slot: int, config: GrpoConfig) -> bool:
     """Whether the step's question number `slot` is open-ended: `open_share` of the slots, spread evenly."""
     open_per_step = round(config.open_share * config.prompts_per_step)

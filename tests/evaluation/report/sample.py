@@ -29,6 +29,7 @@ SYSTEMS: tuple[tuple[Any, ...], ...] = (
     ("swapped_history", "another person's memory", "control", "swapped_history", "grpo", 0.262, None),
     ("no_history", "no history", "control", "no_history", "grpo", 0.243, 61),
     ("query_aware", "query-aware writing", "control", "query_aware", "grpo", 0.518, 480),
+    ("query_blind", "the same without the question", "control", "query_blind", "grpo", 0.464, 190),
     ("persona_only", "persona only", "control", "persona_only", "grpo", 0.301, 120),
     ("full_context", "full context", "baseline", "full_context", "grpo", 0.377, 268),
     ("embedding", "retrieval, MiniLM", "baseline", "embedding", "grpo", 0.412, 210),
@@ -57,7 +58,7 @@ def sample(
     draw = rng(seed, "sample report")
     questions = persons * 5
     return {
-        "format": 4,
+        "format": 5,
         "benchmark": {"questions": questions, "persons": persons, "option_orders": 2, "seed": 0, "resamples": 2000,
                       "authors": {"simulator/1": questions}},
         "systems": [_system(row, questions, persons) for row in SYSTEMS],
@@ -92,8 +93,9 @@ def sample(
                               for judge in JUDGES}},
         "leak_probe": [{"system": name, "people": 4, "variants": ["blank", "swapped", "poisoned"], "equal": True,
                         "steps": 12, "digest": "5f" * 32, "first_difference": None} for name in MODELS],
-        "leak_size": {"system": "query_aware", "against": "grpo", "causal": 0.464, "query_aware": 0.518,
-                      "difference": 0.054, "low": 0.021, "high": 0.088, "p": 0.0021},
+        "leak_sizes": [{"system": "query_aware", "against": "query_blind", "same_prompt": True, "blind": 0.464,
+                        "aware": 0.518, "own": 0.464, "new_prompt": True, "difference": 0.054, "low": 0.021, "high": 0.088,
+                        "p": 0.0021}],
         "changes": {"against": "c436b971ea21" + "0" * 52,
                     "tests": [{"system": name, "accuracy": 0.46, "before": 0.46 - gain, **_test("", "", gain, persons)}
                               for name, gain in (("sft", 0.0), ("grpo", 0.018))],
@@ -142,9 +144,10 @@ def gapped() -> dict[str, Any]:
         "gaps": [],
         "open": [],
         "leak_probe": [],
+        "leak_sizes": [],
         "remarks": [],
     }
-    unknown = dict.fromkeys(("power", "judging", "leak_size", "changes", "regressions"))
+    unknown = dict.fromkeys(("power", "judging", "changes", "regressions"))
     certificate = {**results["certificate"], "refused": 0, "reasons": {}, "readers": [], "blind_accuracy": None}
     provenance = {"preset": "demo", "versions": {"benchmark": "9" * 64}}
     return {
@@ -216,7 +219,7 @@ def _ledger(
     name: str, label: str, role: str, reading: str, model: str, right: float, tokens: int | None
 ) -> dict[str, Any]:
     assert tokens is not None
-    writes = reading in ("memory", "oracle", "query_aware", "mem0")
+    writes = reading in ("memory", "oracle", "query_aware", "query_blind", "mem0")
     cap = 16 if name == "grpo_small" else 32
     memory = {
         "cap": cap,

@@ -102,7 +102,7 @@ def test_every_gap_is_marked_and_none_is_printed() -> None:
         assert said in text
 
 
-@pytest.mark.parametrize("part", ["judging", "leak_size", "changes", "power"])
+@pytest.mark.parametrize("part", ["judging", "leak_sizes", "changes", "power"])
 def test_any_part_may_be_missing_alone(part: str) -> None:
     assert "Gap." in render({**sample.sample(shown=1), part: None}, {})
 

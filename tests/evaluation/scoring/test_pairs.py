@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from personamem_pipeline.errors import UserError
-from personamem_pipeline.evaluation.scoring.pairs import compare, leak_size, paired_tests, pairs, power, type_tests
+from personamem_pipeline.evaluation.scoring.pairs import compare, leak_sizes, paired_tests, pairs, power, type_tests
 from tests.evaluation.scoring.made import BOUNDS, marks, row, rows, run
 
 SIX = ("11", "10", "11", "01", "11", "11")
@@ -74,15 +74,37 @@ def test_power_shrinks_with_the_root_of_the_persons() -> None:
     assert power(rows(marks(*SIX), "a"), rows(marks(*SIX), "b")) is None
 
 
-def test_the_leak_is_measured_against_the_same_models_causal_memory() -> None:
+def test_the_leak_is_measured_against_the_same_prompt_without_the_question() -> None:
+    caps = {"memory_cap": 80, "chunk_tokens": 40}
     systems = {
         "sft": run([], "sft", model="sft"), "grpo": run([], "grpo"),
-        "query_aware": run([], "query_aware", reading="query_aware", role="control"),
+        "aware": run([], "aware", reading="query_aware", role="control", **caps),
+        "larger": run([], "larger", reading="query_blind", role="control", memory_cap=160, chunk_tokens=40),
+        "blind": run([], "blind", reading="query_blind", role="control", **caps),
     }  # fmt: skip
-    sides = {"sft": rows(marks(*["00"] * 6)), "grpo": rows(marks(*["10"] * 6)), "query_aware": rows(marks(*["11"] * 6))}
-    found = leak_size(systems, sides, **BOUNDS)
-    assert found is not None
-    assert (found["against"], found["causal"], found["query_aware"], found["difference"]) == ("grpo", 0.5, 1.0, 0.5)
+    right = {"sft": "00", "grpo": "11", "aware": "11", "larger": "11", "blind": "10"}
+    sides = {name: rows(marks(*[own] * 6), name) for name, own in right.items()}
+    (found,) = leak_sizes(systems, sides, **BOUNDS)
+    assert (found["against"], found["same_prompt"], found["new_prompt"]) == ("blind", True, True)
+    assert (found["blind"], found["aware"], found["own"], found["difference"]) == (0.5, 1.0, 1.0, 0.5)
     assert found["p"] == 2 / 2**6
+    del systems["blind"]
+    (found,) = leak_sizes(systems, sides, **BOUNDS)
+    assert (found["against"], found["same_prompt"], found["difference"]) == ("grpo", False, 0.0)
     del systems["grpo"]
-    assert leak_size(systems, sides, **BOUNDS) is None
+    assert leak_sizes(systems, sides, **BOUNDS) == []
+
+
+def test_the_leak_is_measured_of_every_model_that_sees_the_question() -> None:
+    systems = {
+        name: run([], name, model=model, reading=reading, role="control")
+        for model in ("grpo", "models/large")
+        for reading in ("query_aware", "query_blind")
+        for name in [f"{reading} {model}"]
+    }
+    sides = {name: rows(marks(*["10" if "blind" in name else "11"] * 6), name) for name in systems}
+    found = leak_sizes(systems, sides, **BOUNDS)
+    assert [(row["system"], row["against"], row["new_prompt"], row["own"]) for row in found] == [
+        ("query_aware grpo", "query_blind grpo", True, None),
+        ("query_aware models/large", "query_blind models/large", False, None),
+    ]

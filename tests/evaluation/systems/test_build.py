@@ -91,7 +91,7 @@ def test_systems_that_cannot_be_run_are_told(source: Source, memory: MemoryConfi
     chosen, remarks = selected(CONFIG, memory, without(evidence=32))
     assert "oracle" not in chosen and remarks == ["oracle was left out: no evidence was located for any question"]
     long, _ = selected(CONFIG, memory.model_copy(update={"protocol": "full_context"}), source)
-    assert set(CONFIG.systems) - set(long) == {"full_context", "query_aware"}
+    assert set(CONFIG.systems) - set(long) == {"full_context", "query_aware", "query_blind"}
 
 
 @pytest.mark.parametrize(

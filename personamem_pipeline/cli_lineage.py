@@ -1,0 +1,177 @@
+"""The commands about origins: prove a checkpoint's chain, trace rows and people. Only arguments; the work is in `passports`.
+
+personamem verify grpo_checkpoint                      the newest one; exit code 0 whole, 1 broken, 3 with gaps
+personamem verify downloads/9c41... --store /mnt/store a copied directory, with only the store beside it
+personamem lineage 9c41                                which rows touched this checkpoint, step by step
+personamem lineage t0007                               which checkpoints must be trained again if this person withdraws
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from personamem_pipeline.cli_training import positive
+
+if TYPE_CHECKING:
+    from personamem_pipeline.passports.finding import FoundCheckpoint
+    from personamem_pipeline.store import Store
+
+ROWS = 20
+INCOMPLETE = 3
+"""Exit code where something is not stated or could not be searched; as of `verify`, and told apart from bad input."""
+CHECKPOINT_HELP = (
+    "how its version begins, a directory, or base_model, sft_checkpoint or grpo_checkpoint for the newest of it"
+)
+
+
+def add_lineage_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `verify` and `lineage` to the commands of `personamem`."""
+    verify = commands.add_parser(
+        "verify",
+        help="recompute a checkpoint's chain of digests down to the seeds",
+        description="Recompute every digest of a checkpoint's chain, down to the file that the persons were drawn from, "
+        "and hold what its papers say against what lies there.",
+        epilog="exit code: 0 whole; 1 a link is broken; 2 bad input; 3 nothing is broken, but something is not stated "
+        "or not at hand (as with passports of format 1)",
+    )
+    verify.set_defaults(run=_verify)
+    verify.add_argument("checkpoint", metavar="CHECKPOINT", help=CHECKPOINT_HELP)
+    verify.add_argument("--public-key", type=Path, metavar="FILE", help="also check its signature by this key (PEM)")
+    verify.add_argument("--all", action="store_true", help="a line for each shard, too")
+
+    lineage = commands.add_parser(
+        "lineage",
+        help="which rows touched a checkpoint; which checkpoints saw a row or a person",
+        epilog="exit code: 0; 2 bad input; 3 a checkpoint does not say which rows it saw, or data that are not whole were "
+        "not searched",
+    )
+    lineage.set_defaults(run=_lineage)
+    lineage.add_argument(
+        "name",
+        metavar="CHECKPOINT|ROW_ID|PERSON_ID",
+        help=f"a checkpoint ({CHECKPOINT_HELP}), or a question's or person's id",
+    )
+    lineage.add_argument("--rows", type=positive, default=ROWS, metavar="N", help=f"rows to list; default: {ROWS}")
+    lineage.add_argument(
+        "--statement",
+        action="store_true",
+        help="a checkpoint's papers as an in-toto statement with SLSA provenance (JSON)",
+    )
+    for command in (verify, lineage):
+        command.add_argument(
+            "--store", metavar="S", help="a directory or s3://...; default: the one that CHECKPOINT lies in, else ours"
+        )
+        command.add_argument(
+            "--json", action="store_true", help="the same for programs, with everything that tables cut"
+        )
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from personamem_pipeline.passports.shown import show_verification, verification_json
+    from personamem_pipeline.passports.verify import verify
+
+    store = _store(arguments.store, arguments.checkpoint)
+    result = verify(store, _checkpoint(arguments.checkpoint, store), public_key=arguments.public_key)
+    if arguments.json:
+        print(json.dumps(verification_json(result), indent=1))
+    else:
+        show_verification(result, Console(), every=arguments.all)
+    return result.exit_code
+
+
+def _lineage(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from personamem_pipeline.passports.finding import find_checkpoint
+    from personamem_pipeline.passports.shown import rows_json, show_rows
+    from personamem_pipeline.passports.trace import rows_of
+
+    store = _store(arguments.store, arguments.name)
+    if arguments.statement:
+        print(json.dumps(_statement(_checkpoint(arguments.name, store), store), indent=1))
+        return 0
+    found = find_checkpoint(arguments.name, store)
+    if found is None:
+        return _trace(arguments, store)
+    touched = rows_of(store, found)
+    if arguments.json:
+        print(json.dumps(rows_json(touched), indent=1))
+    else:
+        show_rows(touched, Console(), arguments.rows)
+    return INCOMPLETE if any(each.problem for each in touched) else 0
+
+
+def _statement(found: FoundCheckpoint, store: Store) -> dict[str, Any]:
+    """A checkpoint's papers as an in-toto statement; refused where its files are not those of its version."""
+    from personamem_pipeline.passports.finding import newest_making
+    from personamem_pipeline.passports.records import read_passport
+    from personamem_pipeline.passports.statement import checkpoint_statement
+    from personamem_pipeline.store import read_manifest, verify_files
+
+    directory = found.directory(store)
+    manifest = read_manifest(directory, expected_version=found.version)
+    verify_files(directory, manifest)
+    making = newest_making(found.attached(store), manifest.version)
+    return checkpoint_statement(manifest, read_passport(directory), making)
+
+
+def _trace(arguments: argparse.Namespace, store: Store) -> int:
+    from rich.console import Console
+
+    from personamem_pipeline.errors import UserError
+    from personamem_pipeline.passports.holding import behind, hold
+    from personamem_pipeline.passports.shown import show_trace, trace_json
+    from personamem_pipeline.passports.trace import sights
+
+    name = arguments.name
+    held, seen = hold(store, name), sights(store, name)
+    if not held.holders and not any(sight.how == "directly" for sight in seen):
+        broken = f"; {len(held.broken)} broken datasets or shards were not searched" if held.broken else ""
+        raise UserError(
+            f"no checkpoint, row or person of that name{broken}",
+            where=name,
+            expected=f"what is in {store.url}",
+            remedy="correct the name, or give --store",
+        )
+    rows = [row for row in held.holders if row.asset == "questions" and row.person != name]
+    above = [holder for row in rows for holder in behind(store, row)]
+    if arguments.json:
+        print(json.dumps(trace_json(name, held, above, seen), indent=1))
+    else:
+        show_trace(name, held, above, seen, Console())
+    return INCOMPLETE if held.broken else 0
+
+
+def _checkpoint(name: str, store: Store) -> FoundCheckpoint:
+    from personamem_pipeline.errors import UserError
+    from personamem_pipeline.passports.finding import find_checkpoint
+
+    found = find_checkpoint(name, store)
+    if found is None:
+        raise UserError(
+            "no such checkpoint",
+            where=name,
+            expected=CHECKPOINT_HELP,
+            remedy=f"look into {store.url}/checkpoints, or give --store",
+        )
+    return found
+
+
+def _store(asked: str | None, checkpoint: str) -> Store:
+    """The store that was asked for, the one that a checkpoint's directory lies in, or this installation's."""
+    from personamem_pipeline.errors import UserError
+    from personamem_pipeline.settings import load_settings
+    from personamem_pipeline.store import Store
+
+    kind = Path(checkpoint).resolve().parent
+    if asked is None and "/" in checkpoint and kind.name == "checkpoints":
+        return Store(kind.parent)
+    url = asked or load_settings().store
+    if asked and "://" not in asked and not Path(asked).is_dir():
+        raise UserError("no such directory", where=asked, expected="a store: checkpoints/, training_dataset/, ...")
+    return Store(url)

@@ -1,0 +1,134 @@
+"""What lies beside a chain and must agree with it: makings, the files that the seeds came from, other people's benchmarks.
+
+None of it is covered by the checkpoint's version. A making is bound to the checkpoint by what it names; a source file by
+the digest in a shard's producer; a benchmark by nobody, so what is found there is a note.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from personamem_pipeline.errors import IntegrityError
+from personamem_pipeline.passports.chain import SHORT
+from personamem_pipeline.passports.examine import DATASET, Look, Looks
+from personamem_pipeline.passports.links import Link
+from personamem_pipeline.passports.records import FILE, MAKINGS, PASSPORT, Making, Passport, read_passport
+from personamem_pipeline.questions.copying import HISTORIES
+from personamem_pipeline.seeds import digest
+from personamem_pipeline.store import Store, sha256_file
+
+
+def making_links(look: Look, attached: Mapping[str, bytes]) -> Iterator[Link]:
+    """One link for each making among a checkpoint's attachments (name -> content)."""
+    label = look.thing.label
+    makings = {name: content for name, content in sorted(attached.items()) if name.startswith(f"{MAKINGS}/")}
+    if not makings:
+        means = "which run made it, on what machine and with which commit, is not recorded here"
+        yield Link(label, "has a making", "gap", "none is attached", means)
+    for name, content in makings.items():
+        problems = _making_problems(Path(name).stem, content, look)
+        if problems:
+            means = "this record is not of the checkpoint that it lies beside, or somebody edited it; the others stand"
+            yield Link(label, f"making {Path(name).stem}", "BROKEN", problems[0], means)
+        else:
+            making = Making.model_validate_json(content)
+            run = f", Dagster run {making.dagster.run_id[:8]}" if making.dagster else ""
+            yield Link(label, f"making {Path(name).stem}", "ok", f"finished {making.finished}{run}")
+
+
+def _making_problems(name: str, content: bytes, look: Look) -> list[str]:
+    """What is wrong with a making; its name ends with how the digest of its content begins (`making.attach_making`)."""
+    try:
+        making = Making.model_validate_json(content)
+        datetime.fromisoformat(making.finished)
+    except (ValidationError, ValueError) as error:
+        return [f"not a making: {str(error).splitlines()[0]}"]
+    problems = []
+    begins = name.rpartition("-")[2]
+    if not begins or not digest(content).startswith(begins):
+        problems.append(f"its sha256 begins with {digest(content)[:SHORT]}, its name says {begins}")
+    if making.checkpoint != look.thing.version:
+        problems.append(f"it is about checkpoint {making.checkpoint[:SHORT]}")
+    listed = {entry.path: entry.sha256 for entry in look.manifest.files} if look.manifest else {}
+    if PASSPORT in listed and making.passport != listed[PASSPORT]:
+        problems.append(f"it is about a passport with sha256 {making.passport[:SHORT]}")
+    if making.dagster and making.dagster.asset != look.thing.name:
+        problems.append(f"it is about the asset {making.dagster.asset}")
+    return problems + (_unlike(making, read_passport(look.directory)) if look.whole(PASSPORT) else [])
+
+
+def _unlike(making: Making, passport: Passport) -> list[str]:
+    """Where a making tells another story than the passport: the packages, and the parents that Dagster read."""
+    problems = [
+        f"{name} was {making.packages.get(name, 'not installed')}, the passport says {version}"
+        for name, version in sorted(passport.packages.items())
+        if making.packages.get(name) != version
+    ]
+    if making.dagster:
+        read = {key.partition("/")[0] for key in making.dagster.parents}
+        if strange := sorted(read ^ set(passport.inputs)):
+            problems.append(f"it and the passport name different parents: {', '.join(strange)}")
+    return problems
+
+
+def source_links(looks: Looks, project: Path) -> Iterator[Link]:
+    """One link for each file that rows of the chain came from: the seeds' file or tables, released tables, padding."""
+    users: dict[tuple[str, str], list[str]] = {}
+    for look in looks.values():
+        if look.manifest is None:
+            continue
+        named = _source_files(look.manifest.producer)
+        if look.thing.name == "persona_seeds" and not named:
+            means = "which file or tables the persons were drawn from is not stated: the chain ends at the stored seeds"
+            yield Link(look.thing.label, "names its source", "gap", "its producer names no file", means)
+        for source in named.items():
+            users.setdefault(source, []).append(look.thing.label)
+    for (path, sha256), labels in sorted(users.items()):
+        about = labels[0] + (f" and {len(labels) - 1} more" if len(labels) > 1 else "")
+        yield _source(about, path, sha256, project / Path(path).expanduser())
+
+
+def _source_files(producer: Mapping[str, str]) -> dict[str, str]:
+    """Path, relative to the project -> SHA-256 of the files that a shard's rows come from, as its producer states them."""
+    return {key.removeprefix(FILE): value for key, value in sorted(producer.items()) if key.startswith(FILE)}
+
+
+def _source(about: str, path: str, sha256: str, file: Path) -> Link:
+    what = f"source {path}"
+    if not file.is_file():
+        means = "the stored rows are whole, but that they came from this file cannot be shown here"
+        return Link(about, what, "gap", f"{file} is not here; its sha256 was {sha256}", means)
+    if (found := sha256_file(file)) != sha256:
+        means = "the file was changed since: drawn from it as it is now, the rows would be others than the stored ones"
+        return Link(about, what, "BROKEN", f"sha256 is {found}, named is {sha256}", means)
+    return Link(about, what, "ok", f"{file.stat().st_size:,} bytes hashed")
+
+
+def benchmark_links(store: Store, looks: Looks) -> Iterator[Link]:
+    """A note for each benchmark in the store: whether somebody who is asked about there was trained on."""
+    for look in looks.values():
+        if look.thing.name != DATASET or not look.whole(HISTORIES):
+            continue
+        trained_on = _persons(look.directory)
+        for benchmark in store.versions("benchmark"):
+            what = f"shares nobody with benchmark {benchmark[:SHORT]}"
+            try:
+                shared = sorted(trained_on & _persons(store.verified("benchmark", benchmark)))
+            except IntegrityError as error:
+                yield Link(look.thing.label, what, "note", f"that benchmark is broken: {error.problem}")
+                continue
+            if shared:
+                found = f"{len(shared)} people are in both, the first is {shared[0]}"
+                means = f"results on benchmark {benchmark[:SHORT]} are no evidence of what it does for new people"
+                yield Link(look.thing.label, what, "note", found, means)
+            else:
+                yield Link(look.thing.label, what, "ok", f"{len(trained_on)} people trained on")
+
+
+def _persons(dataset: Path) -> set[str]:
+    return set(pq.read_table(dataset / HISTORIES, columns=["person_id"])["person_id"].to_pylist())

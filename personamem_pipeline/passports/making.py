@@ -1,0 +1,97 @@
+"""The record of one making of a checkpoint, attached beside it: which run, on what, with which code.
+
+A making is written after the checkpoint is stored, by the process that stored it, and also where the same version was
+there already: that somebody made it again, elsewhere, with the same outcome is worth knowing.
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import distributions
+
+from personamem_pipeline.errors import IntegrityError
+from personamem_pipeline.passports.code import NoCommit, git_of
+from personamem_pipeline.passports.hardware import hardware
+from personamem_pipeline.passports.records import MAKINGS, PASSPORT, DagsterOrigin, Git, Making
+from personamem_pipeline.passports.sources import CHECKPOINTS
+from personamem_pipeline.seeds import digest
+from personamem_pipeline.settings import PROJECT, Settings
+from personamem_pipeline.store import Store, sha256_file
+
+logger = logging.getLogger("personamem")
+
+
+def record_making(
+    store: Store, version: str, settings: Settings, *, origin: DagsterOrigin | None, mlflow_run: str | None
+) -> None:
+    """Attach to a checkpoint how this process made it; equal inputs gave it no other version than another making."""
+    attach_making(store, making_of(store, version, settings, origin=origin, mlflow_run=mlflow_run))
+
+
+def making_of(
+    store: Store, version: str, settings: Settings, *, origin: DagsterOrigin | None, mlflow_run: str | None
+) -> Making:
+    """The making of a stored checkpoint by this process, as of now."""
+    return Making(
+        checkpoint=version,
+        passport=sha256_file(store.path(CHECKPOINTS, version) / PASSPORT),
+        finished=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        dagster=origin,
+        mlflow_run=mlflow_run,
+        git=_git(settings),
+        image=settings.image,
+        hardware=hardware(),
+        python=platform.python_version(),
+        packages=installed(),
+    )
+
+
+def attach_making(store: Store, making: Making) -> str:
+    """Attach a making to its checkpoint and return its name there; two makings never share one."""
+    text = making.model_dump_json(indent=1) + "\n"
+    when = making.finished.replace("-", "").replace(":", "")
+    name = f"{MAKINGS}/{when}-{digest(text.encode())[:12]}.json"
+    store.attach(CHECKPOINTS, making.checkpoint, name, text.encode())
+    return name
+
+
+def makings(store: Store, version: str) -> list[Making]:
+    """Every making of a checkpoint, the oldest first. `IntegrityError` for one that is none, or is another version's."""
+    found: list[Making] = []
+    for name, data in sorted(store.attachments(CHECKPOINTS, version).items()):
+        if not name.startswith(f"{MAKINGS}/"):
+            continue
+        where, remedy = (
+            f"{store.address(CHECKPOINTS, version)} {name}",
+            "delete this file: the checkpoint is whole without it",
+        )
+        try:
+            making = Making.model_validate_json(data)
+        except ValueError as error:
+            raise IntegrityError(f"not the record of a making: {error}", where=where, remedy=remedy) from error
+        if making.checkpoint != version:
+            raise IntegrityError(
+                f"it is about {making.checkpoint}", where=where, expected=f"a making of {version}", remedy=remedy
+            )
+        found.append(making)
+    return found
+
+
+def installed() -> dict[str, str]:
+    """Every installed distribution -> its version; of two copies the one that is imported."""
+    found: dict[str, str] = {}
+    for distribution in distributions():
+        name = distribution.metadata["Name"]
+        if name:  # a half-removed one has none
+            found.setdefault(str(name), distribution.version)
+    return dict(sorted(found.items()))
+
+
+def _git(settings: Settings) -> Git | None:
+    try:
+        return git_of(PROJECT, settings.git_commit)
+    except NoCommit as reason:
+        logger.info("the record of this making names no commit: %s", reason)
+        return None

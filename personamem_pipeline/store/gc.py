@@ -1,0 +1,151 @@
+"""Garbage collection: what nothing alive comes from goes, and what killed writers left.
+
+Alive are the versions that somebody names as such (Dagster's latest materializations, registered models), the newest
+reports, everything that is younger than an age, and whatever one of these names in its manifest or passport, down to the
+seeds. A report does not keep the report before it: else nothing would ever go.
+
+The age (a day, unless a person says otherwise) protects the work of running stages: what they write is young, and what
+is put again becomes young. Scratch of a finished stage goes with its result; that of an unfinished one stays, since the
+next run may go on from there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from personamem_pipeline.errors import UserError
+from personamem_pipeline.store.place import Held, Leftover
+from personamem_pipeline.store.store import Store
+from personamem_pipeline.store.writing import discard, weigh
+
+REPORTS = "reports"
+PASSPORT = "passport.json"
+RESULT = "result.json"
+_NAMED = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Run:
+    """Scratch of a finished stage."""
+
+    directory: Path
+    version: str
+    """What it made."""
+    bytes: int
+    touched: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """Everything that lies in a store."""
+
+    things: tuple[Held, ...]
+    runs: tuple[Run, ...]
+    leftovers: tuple[Leftover, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What stays and what goes."""
+
+    kept: tuple[Held, ...]
+    things: tuple[Held, ...]
+    runs: tuple[Run, ...]
+    leftovers: tuple[Leftover, ...]
+    missing: tuple[str, ...]
+    """Versions that are said to be alive and are not in the store."""
+
+    @property
+    def bytes(self) -> int:
+        """What its execution frees."""
+        going: tuple[Held | Run | Leftover, ...] = (*self.things, *self.runs, *self.leftovers)
+        return sum(one.bytes for one in going)
+
+
+def plan(
+    found: Found,
+    alive: Iterable[str],
+    names: Callable[[Held], Iterable[str]],
+    *,
+    now: float,
+    age: float,
+    keep_reports: int,
+) -> Plan:
+    """Decide. `names` gives the versions that a thing names, and is asked about what stays only; `now` is in seconds since
+    the epoch, `age` in seconds.
+
+    Raises:
+        UserError: nothing of what lies here is alive, as when the store is another than Dagster's.
+    """
+    here = {held.version: held for held in found.things if held.whole}
+    asked = set(alive)
+    if here and not asked & set(here):
+        raise UserError(
+            f"none of the {len(here)} versions in the store is the latest of any asset",
+            expected="a store and a Dagster instance (DAGSTER_HOME) that belong together",
+            remedy="set DAGSTER_HOME, or PERSONAMEM_STORE; delete a store that is not used any more by hand",
+        )
+    reports = sorted((held for held in here.values() if held.kind == REPORTS), key=lambda held: held.touched)
+    roots = asked & set(here)
+    roots |= {held.version for held in here.values() if held.touched > now - age}
+    roots |= {held.version for held in reports[len(reports) - keep_reports :]} if keep_reports else set()
+    kept = _closure(roots, here, names)
+    return Plan(
+        kept=tuple(held for held in found.things if held.version in kept),
+        things=tuple(held for held in found.things if held.version not in kept and held.touched <= now - age),
+        runs=tuple(run for run in found.runs if run.version not in kept and run.touched <= now - age),
+        leftovers=tuple(one for one in found.leftovers if one.touched <= now - age),
+        missing=tuple(sorted(asked - set(here))),
+    )
+
+
+def _closure(roots: set[str], here: Mapping[str, Held], names: Callable[[Held], Iterable[str]]) -> set[str]:
+    kept: set[str] = set()
+    waiting = sorted(roots)
+    while waiting:
+        version = waiting.pop()
+        if version not in kept:
+            kept.add(version)
+            waiting += [name for name in names(here[version]) if name in here and here[name].kind != REPORTS]
+    return kept
+
+
+def look(store: Store) -> Found:
+    """What lies in a store."""
+    return Found(tuple(store.place.holdings()), tuple(_runs(store.scratch)), tuple(store.place.leftovers()))
+
+
+def _runs(scratch: Path) -> Iterable[Run]:
+    for path in sorted(scratch.glob(f"[!.]*/{RESULT}")):
+        if found := weigh(path.parent):
+            yield Run(path.parent, str(json.loads(path.read_text())["version"]), *found)
+
+
+def named_by(store: Store, held: Held) -> set[str]:
+    """Whatever may be a version in a thing's manifest and passport: rather too much than too little.
+
+    Raises:
+        IntegrityError: they are damaged, so that nobody knows what the thing comes from; nothing may be deleted then.
+    """
+    manifest = store.manifest(held.kind, held.version)
+    texts = [manifest.text]
+    if any(entry.path == PASSPORT for entry in manifest.files):
+        texts.append(store.read(held.kind, held.version, PASSPORT).decode())
+    return {name for text in texts for name in _NAMED.findall(text)}
+
+
+def execute(store: Store, chosen: Plan) -> int:
+    """Delete what the plan says, except what was touched since; returns the bytes that were freed.
+
+    Killed at any moment it leaves whole things and leftovers, which the next garbage collection finds.
+    """
+    freed = sum(held.bytes for held in chosen.things if store.place.remove(held))
+    freed += sum(run.bytes for run in chosen.runs if discard(run.directory, untouched_since=run.touched))
+    for leftover in chosen.leftovers:
+        store.place.sweep(leftover)
+        freed += leftover.bytes
+    return freed

@@ -1,0 +1,226 @@
+"""One pod's life, from its creation to its removal, with everything that may go wrong on the way.
+
+Own, and no subclass of `dagster_k8s.PipesK8sClient`, because that client's faults are in the flow itself and not in a call
+that could be overridden: it fails a pod that queued for 5 hours, waits a day for one that fits nowhere, names pods at
+random, so that a lost answer leaves one behind, follows the log where it should watch the pod, and deletes a training whose
+log stream broke six times. What is used of Dagster is `open_pipes_session` and its message handler, which are made for this.
+
+Here one loop looks at the pod and at its log every two seconds. There are no threads and no open streams, so nothing can
+hang, and an interrupt finds the loop asleep. What a broken answer leaves out, the next one brings (`log`).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from logging import INFO, WARNING, Logger
+
+from dagster._utils.interrupts import capture_interrupts
+
+from personamem_pipeline.errors import UserError
+from resources.pods.api import Away, Conflict, PodApi
+from resources.pods.log import LogTail
+from resources.pods.manifest import Json
+from resources.pods.messages import PodMessages
+from resources.pods.status import Ended, Leaving, Running, Waiting, last_warning, state, vanished
+from resources.pods.template import PodTemplate
+
+MARGIN = 5
+"""Seconds that are asked for beyond those since the last answer: the node's line may be a little older."""
+QUIET_READS = 3
+"""So often an ended pod's log must bring nothing new before it counts as read without the stage's last message."""
+SAID_EVERY = 600.0
+SAID_AGAIN = 60.0
+FINAL_PATIENCE = 30.0
+"""Seconds for what is not worth more: the log of a failure, the removal of a pod that has ended."""
+
+
+class NeverStarted(Exception):
+    """The pod waited for longer than the template allows."""
+
+    def __init__(self, name: str, waiting: Waiting, seconds: float, warning: str) -> None:
+        super().__init__(f"pod {name} did not start in {seconds:.0f} s: {waiting.why}")
+        self.waiting, self.warning = waiting, warning
+
+
+class PodRun:
+    """Runs one pod."""
+
+    def __init__(
+        self,
+        api: PodApi,
+        manifest: Json,
+        template: PodTemplate,
+        messages: PodMessages,
+        log: Logger,
+        *,
+        poll: float = 2.0,
+    ) -> None:
+        self._api, self._manifest, self._template = api, manifest, template
+        self._messages, self._log, self._poll = messages, log, poll
+        self.name: str = manifest["metadata"]["name"]
+        self.log_lost = False
+        """Whether the log of a pod that ended well could not be read to its end."""
+        self._last: Json | None = None
+        self._tail = LogTail()
+        self._asked = self._connected = time.monotonic()
+        self._told = ("", "", 0.0)
+        self._lost = False
+
+    def run(self) -> Ended:
+        """Create the pod, see it through, remove it, and return how it ended.
+
+        Whatever ends this call otherwise, an interrupt included, ends the pod first: SIGTERM, its grace period, and gone.
+
+        Raises:
+            NeverStarted: it waited for too long.
+            Away: the API server was, for longer than we wait.
+            Conflict: its name is taken.
+            UserError: the API server refuses it.
+        """
+        ended: Ended | None = None
+        ours = True
+        try:
+            self._api.create(self._manifest)
+            self._log.info(f"created pod {self.name} in namespace {self._api.namespace}")
+            ended = self._watch()
+            return ended
+        except Conflict:
+            ours = False
+            raise
+        finally:
+            if ours:
+                self._remove(over=ended is not None and not self._lost)
+
+    def _watch(self) -> Ended:
+        since, key = time.monotonic(), ""
+        while True:
+            pod = self._api.read(self.name)
+            if pod is None:
+                return vanished(self._last, self._api.events(self.name))
+            self._last = pod
+            found = state(pod)
+            if isinstance(found, Ended):
+                if found.code is not None:
+                    self._read_to_the_end(found)
+                return found
+            if (what := described(self.name, found)[0]) != key:
+                since, key = time.monotonic(), what
+            passed = time.monotonic() - since
+            self._tell(found, passed)
+            if isinstance(found, Waiting) and passed > self._patience(found):
+                raise NeverStarted(self.name, found, passed, last_warning(self._api.events(self.name)))
+            if isinstance(found, Leaving) and passed > self._template.grace_seconds + self._template.lost_after_seconds:
+                self._lost = True
+                return Ended(None, "NodeLost", f"it was to end ({found.why}), and its node does not say so", taken=True)
+            if not isinstance(found, Waiting):
+                self._follow()
+            time.sleep(self._poll)
+
+    def _patience(self, waiting: Waiting) -> float:
+        return {
+            "unseen": self._template.schedule_patience_seconds,
+            "gated": self._template.schedule_patience_seconds,
+            "queued": self._template.schedule_patience_seconds,
+            "mismatch": self._template.mismatch_patience_seconds,
+            "starting": self._template.start_patience_seconds,
+            "pulling": self._template.pull_patience_seconds,
+        }[waiting.kind]
+
+    def _tell(self, found: Waiting | Running | Leaving, passed: float) -> None:
+        """Say what the pod does when that changes, and now and then while it waits: silence looks like a hang."""
+        kind, words, said = self._told
+        now = time.monotonic()
+        waits = isinstance(found, Waiting)
+        what, told, level = described(self.name, found)
+        if what == "starting" and passed > SAID_AGAIN and now - said > SAID_AGAIN:
+            told = f"{told}; {last_warning(self._api.events(self.name))}"
+        due = waits and now - said > (SAID_AGAIN if told != words else SAID_EVERY)
+        if what != kind or due:
+            self._told = (what, told, now)
+            self._log.log(level, told)
+
+    def _follow(self) -> int | None:
+        """Take what is new in the log: how many lines; None where it could not be read."""
+        asked = time.monotonic()
+        back: int | None = math.ceil(asked - self._connected) + MARGIN
+        while True:
+            answer = self._api.log(self.name, back)
+            if answer is None:
+                return None
+            piece, whole = answer
+            fresh = self._tail.new(piece, from_start=back is None)
+            if fresh is not None:
+                break
+            back = None
+        if fresh:
+            self._connected = self._asked
+        self._asked = asked
+        for line in fresh:
+            self._messages.take(line)
+        return len(fresh) if fresh or whole else None
+
+    def _read_to_the_end(self, ended: Ended) -> None:
+        """The rest of an ended pod's log. That of a success holds the stage's report, so it is worth all our patience."""
+        quiet, end = 0, time.monotonic() + (self._api.patience if ended.code == 0 else FINAL_PATIENCE)
+        while True:
+            count = self._follow()
+            quiet = quiet + 1 if count == 0 else 0
+            if quiet and (self._messages.closed or quiet >= QUIET_READS):
+                return
+            if time.monotonic() > end:
+                self.log_lost = True
+                self._log.warning(f"the log of pod {self.name} could not be read to its end")
+                return
+            if not count:
+                time.sleep(self._poll)
+
+    def _remove(self, *, over: bool) -> None:
+        """Delete the pod; unless it is over, wait until it is gone.
+
+        Interrupts are held back until the API server has taken the wish, so that a second Ctrl-C leaves no pod behind.
+        """
+        try:
+            with capture_interrupts():
+                patience = FINAL_PATIENCE if over else None
+                self._api.delete(self.name, grace=0 if self._lost else None, patience=patience)
+            if not over:
+                self._see_off()
+        except (Away, UserError) as error:  # what is being raised, or returned, matters more
+            self._log.error(
+                f"pod {self.name} could not be removed: {error}\n"
+                f"  to do:    kubectl -n {self._api.namespace} delete pod {self.name}"
+            )
+
+    def _see_off(self) -> None:
+        """Wait for the pod's end, passing its last words on; a pod whose node does not end it is struck off by force."""
+        self._log.info(f"waiting for the end of pod {self.name}, for up to {self._template.grace_seconds} s")
+        forced = self._lost
+        allowed = FINAL_PATIENCE if forced else self._template.grace_seconds + self._template.lost_after_seconds
+        end = time.monotonic() + allowed
+        while True:
+            # A creation whose answer never came may be carried out only now: so gone is what is gone twice.
+            if self._api.read(self.name) is None:
+                time.sleep(min(self._poll, 1.0) if self._last is None else 0)
+                if self._api.read(self.name) is None:
+                    return
+                self._api.delete(self.name)
+            if time.monotonic() > end:
+                if forced:
+                    self._log.error(f"pod {self.name} still stands there after it was deleted by force")
+                    return
+                forced, end = True, time.monotonic() + FINAL_PATIENCE
+                self._api.delete(self.name, grace=0)
+            self._follow()
+            time.sleep(min(self._poll, 0.5))
+
+
+def described(name: str, found: Waiting | Running | Leaving) -> tuple[str, str, int]:
+    """Which state it is, in one word; what to tell of it, and at which log level."""
+    match found:
+        case Running(node):
+            return "running", f"pod {name} runs on {node}", INFO
+        case Leaving(why):
+            return "leaving", f"pod {name} is being ended by the cluster: {why}", WARNING
+        case Waiting(kind, why):
+            return kind, f"pod {name} waits: {why}", WARNING if kind in ("queued", "mismatch", "pulling") else INFO

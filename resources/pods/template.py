@@ -1,0 +1,208 @@
+"""What a pod of a GPU stage looks like: everything that differs between clusters, typed, in one YAML file.
+
+The default is docker/kubernetes/pod.yaml, which explains each field; PERSONAMEM_POD_TEMPLATE names another. What does not
+differ between clusters (labels, security context, restart policy) is in `manifest` and no field here.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from personamem_pipeline.errors import UserError
+
+DIGEST = re.compile(r"@(sha256:[0-9a-f]{64})$")
+PLACEHOLDER = "sha256:" + "0" * 64
+SECRET_NAME = re.compile(r"(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(?:_|$)", re.IGNORECASE)
+LEAST_GRACE = 30
+"""Seconds; the launcher of several processes needs some of them to end those that did not save."""
+
+Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$")]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
+MountPath = Annotated[str, Field(pattern=r"^/[^:]+$")]
+Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
+class Strict(BaseModel):
+    """Base of what people write by hand: an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Toleration(Strict):
+    """A taint that the pod may run in spite of."""
+
+    key: str | None = None
+    operator: Literal["Exists", "Equal"] = "Exists"
+    value: str | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+
+
+class ArtifactVolume(Strict):
+    """Where a local store lies: a claim that many nodes can mount (ReadWriteMany)."""
+
+    claim: Name
+    mount_path: MountPath
+
+
+class ScratchVolume(Strict):
+    """Room for temporary files, caches and (with a store on s3://) resumable steps.
+
+    A claim keeps them, a host path keeps them for pods of the same node, and with neither they go with the pod.
+    """
+
+    mount_path: MountPath = "/scratch"
+    claim: Name | None = None
+    host_path: MountPath | None = None
+    size_limit: Quantity | None = None
+    """Of the pod's own directory, where neither claim nor host path is given."""
+
+    @property
+    def lasts(self) -> bool:
+        """Whether another pod can find what this one left."""
+        return bool(self.claim or self.host_path)
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if sum(bool(kind) for kind in (self.claim, self.host_path, self.size_limit)) > 1:
+            raise ValueError("give one of claim, host_path, size_limit")
+        return self
+
+
+class StageOverrides(Strict):
+    """What one stage's pod has instead; a field that is not given is the template's."""
+
+    gpus: int | None = Field(default=None, ge=0)
+    cpu: Quantity | None = None
+    memory: Quantity | None = None
+    shm_size: Quantity | None = None
+    node_selector: dict[str, str] | None = None
+    tolerations: tuple[Toleration, ...] | None = None
+    priority_class: Name | None = None
+    deadline_seconds: int | None = Field(default=None, gt=0)
+    env: dict[Variable, str] | None = None
+
+
+class PodTemplate(Strict):
+    """Everything about the pods that a cluster's owner decides. Requests equal limits, so pods are of class Guaranteed."""
+
+    image: str
+    """By digest: a tag can be moved, and a checkpoint's making names the image that made it."""
+    allow_tag: bool = False
+    """Take an image without a digest, as on a cluster on one's own machine; makings then name no image."""
+    image_pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
+    image_pull_secrets: tuple[Name, ...] = ()
+    namespace: Name = "personamem"
+    python: str = "python"
+    """The interpreter in the image."""
+
+    gpus: int = Field(default=8, ge=0)
+    gpu_resource: str = "nvidia.com/gpu"
+    cpu: Quantity
+    memory: Quantity
+    shm_size: Quantity = "64Gi"
+    """/dev/shm, for NCCL and the workers that load data; counts against `memory`."""
+    node_selector: dict[str, str] = {}
+    tolerations: tuple[Toleration, ...] = ()
+    priority_class: Name | None = None
+    service_account: Name = "default"
+    run_as_user: int = Field(default=1000, gt=0)
+    run_as_group: int = Field(default=1000, gt=0)
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    kueue_queue: str | None = None
+    """Name of a LocalQueue; the pod then waits until Kueue lets it go."""
+
+    env: dict[Variable, str] = {}
+    """Plain values only; they win over what this machine's settings pass on."""
+    env_from_secrets: tuple[Name, ...] = ()
+    """Secrets of the namespace, all keys of which become variables."""
+    artifacts: ArtifactVolume | None = None
+    """None: the store is on s3://."""
+    scratch: ScratchVolume = ScratchVolume()
+
+    grace_seconds: int = Field(default=300, ge=LEAST_GRACE)
+    """Between SIGTERM and SIGKILL: time to save."""
+    deadline_seconds: int = Field(default=172_800, gt=0)
+    """Of running, not of waiting."""
+    schedule_patience_seconds: float = Field(default=86_400, gt=0)
+    """How long to queue where a node would do, once it has room."""
+    mismatch_patience_seconds: float = Field(default=60, gt=0)
+    """How long to wait where no node of the cluster would do; more where an autoscaler makes nodes on demand."""
+    start_patience_seconds: float = Field(default=1800, gt=0)
+    """From a node's being found to the start: pulling the image, mounting the volumes."""
+    pull_patience_seconds: float = Field(default=300, gt=0)
+    """How long an image may fail to be pulled, or a secret be missing."""
+    lost_after_seconds: float = Field(default=60, ge=0)
+    """A pod that still stands there so long after its grace period is on a lost node."""
+    retries: int = Field(default=3, ge=0)
+    """New pods for a stage whose pod the cluster took away (preemption, a lost node, too little memory)."""
+    retry_delay_seconds: float = Field(default=30, ge=0)
+
+    stages: dict[str, StageOverrides] = {}
+    """Asset -> what its pod has instead."""
+
+    @property
+    def image_digest(self) -> str | None:
+        """`sha256:...` of the image; None where it is named by a tag."""
+        found = DIGEST.search(self.image)
+        return found[1] if found else None
+
+    def for_stage(self, stage: str) -> PodTemplate:
+        """The template with a stage's own values in it."""
+        own = self.stages.get(stage, StageOverrides())
+        given = {name: getattr(own, name) for name in own.model_fields_set if getattr(own, name) is not None}
+        if "env" in given:
+            given["env"] = {**self.env, **given["env"]}
+        return self.model_copy(update={**given, "stages": {}})
+
+    @field_validator("env")
+    @classmethod
+    def _no_secrets(cls, env: dict[str, str]) -> dict[str, str]:
+        return without_secrets(env)
+
+    @field_validator("stages")
+    @classmethod
+    def _none_in_stages(cls, stages: dict[str, StageOverrides]) -> dict[str, StageOverrides]:
+        for own in stages.values():
+            without_secrets(own.env or {})
+        return stages
+
+    @model_validator(mode="after")
+    def _pinned(self) -> Self:
+        if self.image_digest is None and not self.allow_tag:
+            raise ValueError("image has no digest: write name@sha256:..., or set allow_tag")
+        return self
+
+
+def without_secrets(env: dict[str, str]) -> dict[str, str]:
+    """The variables as they are; `ValueError` where one looks like a secret, which everybody who may read pods would see."""
+    for name in env:
+        if SECRET_NAME.search(name):
+            raise ValueError(f"{name} looks like a secret: put it into a Secret and name that in env_from_secrets")
+    return env
+
+
+def load_template(path: Path) -> PodTemplate:
+    """Read a pod template; `UserError` names the file and the field."""
+    try:
+        values: Any = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise UserError("no such pod template", where=path, expected="a file like docker/kubernetes/pod.yaml") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"not YAML: {error}", where=path) from error
+    try:
+        return PodTemplate.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise UserError(
+            f"{field}: {first['msg']}" if field else first["msg"],
+            where=path,
+            expected="the fields that docker/kubernetes/pod.yaml explains",
+            remedy=f"correct {field or 'the file'} ({error.error_count()} problem(s) in all)",
+        ) from error

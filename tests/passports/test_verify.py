@@ -1,0 +1,123 @@
+"""`personamem verify`: a whole chain, and every kind of damage by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from personamem_pipeline.cli import main
+from personamem_pipeline.lineage import GRAPH
+from personamem_pipeline.passports.links import changed_file
+from personamem_pipeline.passports.records import PASSPORT, ROWS
+from personamem_pipeline.seeds import rng
+from personamem_pipeline.store import MANIFEST
+from personamem_pipeline.store import ROWS as SHARD_ROWS
+from tests.passports.chains import SEEDS_FILE, Chain
+from tests.passports.damages import DAMAGES, FILES, WEIGHTS, flip, in_shard
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_every_damage_is_found_and_named(chain: Chain, damage: Callable[[Chain], tuple[str, str, str]]) -> None:
+    about, what, means = damage(chain)
+    found = chain.verify()
+    first = found.first_break
+    assert first is not None and (first.about, first.what) == (about, what)
+    assert means in first.means
+    assert found.exit_code == 1
+
+
+def test_a_whole_chain_is_whole(whole: Chain) -> None:
+    found = whole.verify()
+    assert {link.status for link in found.links} == {"ok"}, [link for link in found.links if link.status != "ok"]
+    assert found.outcome == "whole" and found.exit_code == 0
+    about = {link.about for link in found.links}
+    assert {whole.label(name, shard) for name, shards in whole.shards.items() for shard in shards} <= about
+    assert {whole.label(name) for name in whole.versions if name != "benchmark"} <= about
+    assert any(link.what == f"source {SEEDS_FILE}" for link in found.links), "down to the seeds' file"
+
+
+def test_the_damage_of_a_relative_is_not_ours(chain: Chain) -> None:
+    flip(chain.directory("grpo_checkpoint") / WEIGHTS)
+    assert chain.verify("sft_checkpoint").outcome == "whole"
+    assert chain.verify("grpo_checkpoint").outcome == "broken"
+
+
+def test_one_changed_bit_in_any_file_is_found(chain: Chain) -> None:
+    def files() -> Iterator[Path]:
+        for path in sorted(chain.store.root.rglob("*")):
+            if path.is_file() and path.relative_to(chain.store.root).parts[0] not in ("benchmark", "viewers"):
+                yield path
+
+    checked = 0
+    for path in files():
+        before = path.read_bytes()
+        flip(path, rng(0, "a byte", path.name, str(path.parent)).randrange(len(before)))
+        assert chain.verify().outcome == "broken", path
+        path.write_bytes(before)
+        checked += 1
+    assert checked > 30 and chain.verify().outcome == "whole"
+
+
+def test_a_word_of_the_manifest_that_nobody_reads(chain: Chain) -> None:
+    path = chain.directory("base_model") / MANIFEST
+    path.write_text(path.read_text().replace('"rows": null', '"cows": null', 1))
+    first = chain.verify().first_break
+    assert first is not None and first.about == chain.label("base_model") and MANIFEST in first.found
+
+
+def old_passport(name: str, inputs: dict[str, str]) -> dict[str, Any]:
+    """A passport of format 1, as the first trainings wrote them."""
+    return {"stage": name, "inputs": inputs, "code_version": f"{name}/1", "rows": 1920}
+
+
+def test_what_a_passport_of_format_1_does_not_state_is_a_gap(chain: Chain) -> None:
+    for name in ("sft_checkpoint", "grpo_checkpoint"):
+        with chain.store.staging() as directory:
+            inputs = {parent: chain.versions[parent] for parent in GRAPH[name].parents}
+            (directory / PASSPORT).write_text(json.dumps(old_passport(name, inputs)))
+            (directory / WEIGHTS).write_bytes(name.encode())
+            producer = {"stage": name, "code_version": f"{name}/1"}
+            made = chain.store.put_directory("checkpoints", directory, parents=inputs, producer=producer)
+        chain.versions[name] = made.version
+    found = chain.verify()
+    assert found.outcome == "incomplete" and found.exit_code == 3
+    gaps = {(link.about, link.what) for link in found.of("gap")}
+    for name in ("sft_checkpoint", "grpo_checkpoint"):
+        assert {(chain.label(name), "passport states everything"), (chain.label(name), "has a making")} <= gaps
+    flip(chain.directory("personas", "00") / SHARD_ROWS)
+    assert chain.verify().exit_code == 1, "what is stated is verified all the same"
+
+
+def test_a_source_that_is_not_at_hand_is_a_gap(chain: Chain) -> None:
+    (chain.project / SEEDS_FILE).unlink()
+    (gap,) = chain.verify().of("gap")
+    assert gap.what == f"source {SEEDS_FILE}" and "is not here; its sha256 was" in gap.found
+
+
+def test_the_command_tells_people_what_a_break_means(chain: Chain, capsys: pytest.CaptureFixture[str]) -> None:
+    store = ["--store", str(chain.store.root)]
+    version = chain.versions["grpo_checkpoint"]
+    in_shard(chain)
+    assert main(["verify", "grpo_checkpoint", *store]) == 1
+    out = capsys.readouterr().out
+    assert f"first broken link: {chain.label('questions', '01')}: {FILES}" in out
+    assert "means: these are not the rows that training_dataset" in out and "do not rely on this checkpoint" in out
+    assert "personas, 2 shards" in out and "BROKEN" in out
+    assert main(["verify", version[:8], *store, "--all"]) == 1
+    assert chain.label("personas", "00") in capsys.readouterr().out
+
+
+def test_a_broken_root_is_broken_and_not_bad_input(chain: Chain) -> None:
+    path = chain.directory("grpo_checkpoint") / MANIFEST
+    path.write_text("{")
+    (link,) = chain.verify().links
+    assert link.status == "BROKEN" and link.what == "has its manifest"
+
+
+def test_each_kind_of_file_has_a_meaning_of_its_own() -> None:
+    names = [PASSPORT, ROWS, WEIGHTS, SHARD_ROWS, "README.md"]
+    assert len({changed_file(name, "child") for name in names}) == len(names)
