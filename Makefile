@@ -17,7 +17,7 @@ endif
 export DAGSTER_HOME ?= $(PROJECT)/.dagster_home
 export PYTHONPATH := $(PROJECT)
 
-.PHONY: help install demo test lint ui base seeds benchmarks benchmark-grpo benchmark-evaluation vllm clean
+.PHONY: help install demo demo-kube test lint ui base seeds snapshot locks benchmarks benchmark-grpo benchmark-evaluation vllm clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
@@ -26,6 +26,9 @@ install: $(VENV)/.demo ## make .venv with everything the demo needs
 
 demo: $(VENV)/.demo ## build what is out of date of the whole graph, then print the benchmark's table
 	@$(BIN)/python -m personamem_pipeline.demo
+
+demo-kube: $(VENV)/.dev ## the demo with its GPU stages as pods, on a cluster that this command plays itself (tests/kube)
+	@$(BIN)/python -m tests.kube.demo
 
 test: $(VENV)/.dev ## lint, types and tests
 	$(BIN)/ruff check .
@@ -52,6 +55,12 @@ seeds: $(VENV)/.demo ## the demo trained with three seeds, and the paired test p
 	  PERSONAMEM_SEED=$$seed $(BIN)/python -m personamem_pipeline.demo --results .personamem/seeds/$$seed.json; \
 	done
 	$(BIN)/python -m personamem_pipeline.evaluation.pool .personamem/seeds/{0,1,2}.json --out .personamem/seeds
+
+snapshot: $(VENV)/.dev ## write the picture of the definitions that a test compares with, after a wanted change
+	$(BIN)/python -m tests.snapshot
+
+locks: $(VENV)/.dev ## resolve the images' packages again, after a change of pyproject.toml or constraints.txt
+	PATH="$(BIN):$$PATH" docker/locks/lock.sh
 
 # The peer that authoring is measured beside has an environment of its own: it cannot be installed beside us.
 benchmarks: $(VENV)/.demo .venv-curator/.done ## measure authoring, token counting and growth (half an hour; see benchmarks/RESULTS.md)

@@ -13,7 +13,7 @@ RUN --mount=type=cache,target=/root/.cache/uv \
     uv pip install --python /venv --require-hashes --compile-bytecode --link-mode copy -r /locks/orchestrator.txt
 
 FROM python:3.11-slim
-ARG GIT_SHA=unknown
+ARG GIT_SHA=
 LABEL org.opencontainers.image.title="personamem-pipeline orchestrator" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.revision="${GIT_SHA}"
@@ -22,7 +22,8 @@ ENV PATH="/venv/bin:$PATH" \
     PYTHONPATH=/app \
     PYTHONUNBUFFERED=1 \
     DAGSTER_HOME=/opt/dagster/dagster_home \
-    PERSONAMEM_HOME=/var/lib/personamem
+    PERSONAMEM_HOME=/var/lib/personamem \
+    PERSONAMEM_GIT_COMMIT=${GIT_SHA}
 RUN useradd --create-home --uid 1000 personamem \
     && install -d -o 1000 -g 1000 /opt/dagster/dagster_home /var/lib/personamem /data \
     && printf '#!/bin/sh\nexec python -m personamem_pipeline.cli "$@"\n' > /usr/local/bin/personamem \

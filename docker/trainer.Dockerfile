@@ -8,7 +8,7 @@
 # stays in the image, because Triton and FlashInfer compile kernels when they are first used.
 
 FROM python:3.11-slim
-ARG GIT_SHA=unknown
+ARG GIT_SHA=
 LABEL org.opencontainers.image.title="personamem-pipeline trainer" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.revision="${GIT_SHA}"
@@ -23,7 +23,8 @@ ENV PATH="/venv/bin:$PATH" \
     PYTHONUNBUFFERED=1 \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
-    PERSONAMEM_HOME=/var/lib/personamem
+    PERSONAMEM_HOME=/var/lib/personamem \
+    PERSONAMEM_GIT_COMMIT=${GIT_SHA}
 RUN useradd --create-home --uid 1000 personamem && install -d -o 1000 -g 1000 /var/lib/personamem /data /scratch
 WORKDIR /app
 COPY personamem_pipeline personamem_pipeline

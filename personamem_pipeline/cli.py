@@ -49,13 +49,16 @@ LETTERS = "abcd"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; 0 done, 2 bad input, 130 interrupted, and what else the command says of its own outcome."""
+    """Run one command; 0 done, 1 no connection, 2 bad input, 130 interrupted, and what else the command says of its own outcome."""
     arguments = _parser().parse_args(argv)
     try:
         code = arguments.run(arguments)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except ConnectionError as error:  # of a store in a bucket, after its retries
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

@@ -53,6 +53,53 @@ def choose(page: Page, name: str, value: str) -> None:
     page.run(f"{field}.value = {value!r}; {field}.dispatchEvent(new Event('input', {{ bubbles: true }}))")
 
 
+SIDEWAYS = """
+[...document.querySelectorAll("body *")].filter((node) => {
+  const flow = getComputedStyle(node).overflowX;
+  return node.clientWidth > 0 && node.scrollWidth > node.clientWidth + 1 && (flow === "auto" || flow === "scroll");
+}).map((node) => `${node.tagName} ${node.getAttribute("aria-label")}: ${node.scrollWidth} in ${node.clientWidth}`)
+"""
+SMALLEST = """
+Math.min(...[...document.querySelectorAll("figure svg")].filter((svg) => svg.checkVisibility()).map((svg) => {
+  const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
+  return Math.min(...[...svg.querySelectorAll("text")].map((text) => scale * parseFloat(getComputedStyle(text).fontSize)));
+}))
+"""
+"""The smallest text of any figure in CSS pixels."""
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE, (320, 640)], ids=["desk", "phone", "narrow"])
+def test_nothing_must_be_pushed_sideways(page: Page, file: Path, size: tuple[int, int]) -> None:
+    """Not one table or figure, with everything open: none is allowed to. What figures say can be read."""
+    page.window(*size)
+    page.open(file)
+    page.run("document.querySelectorAll('details').forEach((box) => { box.open = true; })")
+    page.wait("document.querySelectorAll('.slot.filled').length === 30")
+    assert page.run(SIDEWAYS) == []
+    assert page.run("[...document.querySelectorAll('figure svg')].filter((svg) => svg.checkVisibility()).length") == 13
+    assert page.run(SMALLEST) >= (9 if size != (320, 640) else 7.5)
+
+
+def test_a_phone_stacks_a_rows_cells_with_their_headings(page: Page, file: Path) -> None:
+    row = "document.querySelector('[aria-label=\"Headline table\"] tr.model')"
+    before = f"getComputedStyle({row}.children[1], '::before').content"
+    page.window(*DESK)
+    page.open(file)
+    assert page.run(before) == "none"
+    page.window(*PHONE)
+    assert page.run(before) == '"accuracy"'
+    tops = page.run(f"[...{row}.children].map((cell) => cell.getBoundingClientRect().top)")
+    assert tops[0] < tops[1] == tops[2] < tops[3], "the name, then two cells a line"
+
+
+def test_other_systems_are_a_click_away(page: Page, file: Path) -> None:
+    page.open(file)
+    heads = "[...document.querySelectorAll('[aria-label^=\"Accuracy by type\"]')].map((box) => box.checkVisibility())"
+    assert page.run(heads) == [True, False, False]
+    page.click("#types ~ details > summary")
+    assert page.run(heads) == [True, True, True]
+
+
 @pytest.mark.parametrize("size", [DESK, PHONE, (320, 640)], ids=["desk", "phone", "narrow"])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_it_fits_and_can_be_read(page: Page, file: Path, tmp_path: Path, size: tuple[int, int], dark: bool) -> None:

@@ -95,6 +95,12 @@ def test_the_orchestrators_files_suffice_without_torch(tmp_path: Path) -> None:
     assert told.returncode == 0 and "published" in told.stdout
 
 
+@pytest.mark.parametrize("path", [ORCHESTRATOR, TRAINER], ids=lambda path: path.stem)
+def test_the_commit_that_was_built_reaches_the_passports(path: Path) -> None:
+    assert variables(path)["PERSONAMEM_GIT_COMMIT"] == "${GIT_SHA}"
+    assert "GIT_SHA=" in final(path, "ARG")  # empty where nobody says it: no commit, not a wrong one
+
+
 def test_the_workstation_has_what_the_orchestrator_has() -> None:
     assert {*copies(ORCHESTRATOR)} - {(".dagster_home/dagster.yaml", "/opt/dagster/dagster_home/dagster.yaml")} <= {
         *copies(TRAINER),

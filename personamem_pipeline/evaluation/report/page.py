@@ -41,8 +41,8 @@ def render(
     pooled: Mapping[str, Any] | None = None,
     narrow: Mapping[str, str] = {},
 ) -> str:
-    """The page. `figures`: name -> `<svg>` element; a figure that is not there is not shown. `narrow`: the same for a phone, of
-    those that could not be read there."""
+    """The page. `figures`: name -> `<svg>` element; a figure that is not there is not shown. `narrow`: the same for a phone,
+    of those that could not be read there."""
     jinja = environment()
     drill = _drill(jinja, results)
     script = '"use strict";\n' + jinja.get_template("drill.js.j2").render()

@@ -18,8 +18,8 @@ _MARKUP = re.compile(r"<[^>]*>|&shy;")
 def stacked(rows: Markup, more: str = "") -> Markup:
     """A `<table>` of the rows of a template of ours, which close all their elements.
 
-    With a `<thead>` each cell but a row's first gets `data-label`, and the table the class `stack` (and `more`); headings over
-    several columns come first in the labels of theirs.
+    With a `<thead>` each cell but a row's first gets `data-label`, and the table the class `stack` (and `more`); headings
+    over several columns come first in the labels of theirs.
     """
     head, found, body = str(rows).partition("</thead>")
     if not found:

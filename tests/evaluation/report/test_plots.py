@@ -20,6 +20,14 @@ def test_everything_known_is_drawn() -> None:
     }  # fmt: skip
 
 
+def test_a_phone_gets_the_same_figures_as_wide_as_it_is() -> None:
+    wide, narrow = (plots.figures(sample.sample(shown=0), {}, None, narrow=narrow) for narrow in (False, True))
+    assert set(narrow) == set(wide)
+    for name, (figure, said) in narrow.items():
+        assert figure.get_tightbbox().width < 4.2, f"{name}: inches at 96 pixels each, on a phone of 390"
+        assert said == wide[name][1]
+
+
 def test_what_is_not_known_is_not_drawn() -> None:
     assert set(plots.figures(sample.gapped(), {}, None)) == {"headline", "by_type", "frontier"}
 

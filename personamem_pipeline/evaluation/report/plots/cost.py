@@ -16,8 +16,10 @@ from personamem_pipeline.evaluation.report.plots.style import (
     by_name,
     colour,
     drawing,
+    legend_beside,
     rows_axis,
     share_axis,
+    wrapped,
 )
 
 Point = tuple[float, float, Mapping[str, Any]]
@@ -25,8 +27,9 @@ Box = tuple[float, float, float, float]
 """Left, right, bottom, top."""
 
 
-def frontier(results: Mapping[str, Any]) -> Figure | None:
-    """Accuracy against all tokens per question, writing included; one memory agent at several caps is one line."""
+def frontier(results: Mapping[str, Any], *, narrow: bool = False) -> Figure | None:
+    """Accuracy against all tokens per question, writing included; one memory agent at several caps is one line. `narrow`:
+    the systems are numbered, and named below."""
     systems = by_name(results)
     points: list[Point] = [
         (row["tokens_per_question"], systems[row["system"]]["accuracy"], systems[row["system"]])
@@ -35,7 +38,7 @@ def frontier(results: Mapping[str, Any]) -> Figure | None:
     ]
     if not points:
         return None
-    with drawing(7.2, 4.5) as figure:
+    with drawing(7.2, 3.6 if narrow else 4.5, narrow=narrow) as figure:
         axes = figure.add_subplot()
         axes.set_xscale("log")
         left, right = min(p[0] for p in points), max(p[0] for p in points)
@@ -47,13 +50,17 @@ def frontier(results: Mapping[str, Any]) -> Figure | None:
             if system["low"] is not None:
                 axes.plot([x, x], [system["low"], system["high"]], color=colour(system), linewidth=1.2, alpha=0.45)
             axes.plot(x, y, "o", color=colour(system), markersize=6.5)
-        _label(axes, points)
+        numbers = {system["name"]: str(at) for at, (_, _, system) in enumerate(points, start=1)}
+        _label(axes, points, numbers if narrow else {system["name"]: system["label"] for _, _, system in points})
         share_axis(axes, upright=True)
         axes.set_ylabel("accuracy")
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-        axes.set_xlabel("tokens per question, writing and reading, input and output (log scale)")
+        said = wrapped("tokens per question, writing and reading, input and output (log scale)", narrow)
+        if narrow:
+            said += "\n\n" + "\n".join(f"{numbers[system['name']]}  {system['label']}" for _, _, system in points)
+        axes.set_xlabel(said, loc="left" if narrow else "center", multialignment="left" if narrow else "center")
         return figure
 
 
@@ -68,7 +75,7 @@ def cap_lines(results: Mapping[str, Any]) -> list[list[tuple[float, float]]]:
     return [[(x, y) for _, x, y in sorted(line)] for line in lines.values() if len(line) > 1]
 
 
-def _label(axes: Axes, points: Sequence[Point]) -> None:
+def _label(axes: Axes, points: Sequence[Point], names: Mapping[str, str]) -> None:
     """Names beside the points, right of them where there is room, else left or further up or down with a fine line."""
     dots = [axes.transData.transform((x, y)) for x, y, _ in points]
     taken = [(x - 5, x + 5, y - 5, y + 5) for x, y in dots]
@@ -79,7 +86,8 @@ def _label(axes: Axes, points: Sequence[Point]) -> None:
     edge = axes.transAxes.transform((0, 0))[0]
     steps = sorted((11.0 * step * sign for step in range(10) for sign in (1, -1)), key=abs)
     for (x, y), (tokens, share, system) in sorted(zip(dots, points, strict=True), key=lambda item: -item[0][1]):
-        width = 5.7 * len(system["label"])
+        name = names[system["name"]]
+        width = 5.7 * len(name)
         boxes = [
             (start, start + width, y + step - 5.5, y + step + 5.5)
             for step in steps
@@ -91,7 +99,7 @@ def _label(axes: Axes, points: Sequence[Point]) -> None:
         left, middle = box[0] < x, (box[2] + box[3]) / 2
         scale = 72 / axes.figure.dpi
         axes.annotate(
-            system["label"], (tokens, share), xytext=((-9 if left else 9) * scale, (middle - y) * scale),
+            name, (tokens, share), xytext=((-9 if left else 9) * scale, (middle - y) * scale),
             textcoords="offset points", fontsize=8, va="center", ha="right" if left else "left", color=INK,
             annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": FAINT, "linewidth": 0.6, "shrinkA": 0} if abs(middle - y) > 9 else None,
@@ -102,7 +110,7 @@ def _overlap(one: Box, other: Box) -> bool:
     return one[0] < other[1] and other[0] < one[1] and one[2] < other[3] and other[2] < one[3]
 
 
-def break_even(results: Mapping[str, Any], most: int = 100) -> Figure | None:
+def break_even(results: Mapping[str, Any], *, narrow: bool = False, most: int = 100) -> Figure | None:
     """All tokens spent on a person against the number of questions asked: a memory is paid once, a chat every time."""
     systems = by_name(results)
     rows = [
@@ -112,7 +120,7 @@ def break_even(results: Mapping[str, Any], most: int = 100) -> Figure | None:
     if len(rows) < 2:
         return None
     asked = [1, 2, 3, 5, 8, 12, 20, 30, 50, most]
-    with drawing(6.4, 3.2) as figure:
+    with drawing(6.4, 3.2, narrow=narrow) as figure:
         axes = figure.add_subplot()
         for place, row in enumerate(rows):
             system = systems[row["system"]]
@@ -128,17 +136,17 @@ def break_even(results: Mapping[str, Any], most: int = 100) -> Figure | None:
         axes.set_xlabel("questions about one person")
         axes.set_ylabel("tokens spent on the person")
         axes.grid(color=FAINT, alpha=0.25, linewidth=0.6)
-        axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        legend_beside(axes, narrow)
         return figure
 
 
-def memory_sizes(results: Mapping[str, Any]) -> Figure | None:
+def memory_sizes(results: Mapping[str, Any], *, narrow: bool = False) -> Figure | None:
     """Final memories, in tokens: from the smallest to the largest, the middle half, the median, and the cap."""
     systems = by_name(results)
     rows = [row for row in reversed(results["ledger"]) if row["memory"] and row["memory"]["quantiles"]]
     if not rows:
         return None
-    with drawing(6.4, 0.34 * len(rows) + 0.9) as figure:
+    with drawing(6.4, (0.4 if narrow else 0.34) * len(rows) + 0.9, narrow=narrow) as figure:
         axes = figure.add_subplot()
         for place, row in enumerate(rows):
             at, ink = row["memory"]["quantiles"], colour(systems[row["system"]])
@@ -148,7 +156,7 @@ def memory_sizes(results: Mapping[str, Any]) -> Figure | None:
             if row["memory"]["cap"]:
                 axes.plot(row["memory"]["cap"], place, "|", color=INK, markersize=14, markeredgewidth=1.6)
         axes.set_xlim(left=0)
-        rows_axis(axes, [systems[row["system"]]["label"] for row in rows])
+        rows_axis(axes, [systems[row["system"]]["label"] for row in rows], narrow=narrow)
         axes.grid(axis="x", color=FAINT, alpha=0.25, linewidth=0.6)
-        axes.set_xlabel("tokens of the final memory; the upright stroke is the cap")
+        axes.set_xlabel(wrapped("tokens of the final memory; the upright stroke is the cap", narrow))
         return figure

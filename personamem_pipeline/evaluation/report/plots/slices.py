@@ -17,17 +17,19 @@ from personamem_pipeline.evaluation.report.plots.style import (
     colour,
     drawing,
     first_of_model,
+    legend_beside,
     rows_axis,
     share_axis,
     whisker,
     words,
+    wrapped,
 )
 
 _LINES = 6
 """Curves that one can tell apart in one figure."""
 
 
-def by_type(results: Mapping[str, Any]) -> Figure | None:
+def by_type(results: Mapping[str, Any], *, narrow: bool = False) -> Figure | None:
     """Forest plot: the models' accuracy on each question type, and beside it what GRPO adds to SFT there."""
     sliced = {name for name, own in results["slices"].items() if own.get("type")}
     systems = first_of_model([s for s in results["systems"] if s["role"] == "model" and s["name"] in sliced])
@@ -36,26 +38,32 @@ def by_type(results: Mapping[str, Any]) -> Figure | None:
     if not values:
         return None
     tests = {test["value"]: test for test in results["type_tests"]}
-    with drawing(7.2 if tests else 5.4, 0.6 * len(values) + 1.0) as figure:
-        left, right = figure.subplots(1, 2, width_ratios=(1.25, 1)) if tests else (figure.add_subplot(), None)
+    height = 0.6 * len(values) + 1.0
+    with drawing(7.2 if tests else 5.4, 2 * height if narrow and tests else height, narrow=narrow) as figure:
+        if not tests:
+            left, right = figure.add_subplot(), None
+        elif narrow:
+            left, right = figure.subplots(2, 1, gridspec_kw={"hspace": 0.35})
+        else:
+            left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
         for place, system in enumerate(systems):
             shift = 0.2 * ((len(systems) - 1) / 2 - place)
             for row, value in enumerate(values):
                 if value in rows[system["name"]]:
                     whisker(left, row + shift, rows[system["name"]][value], colour(system), size=4.5)
             left.plot([], [], "o", color=colour(system), label=system["label"])
-        rows_axis(left, [words(value) for value in values])
+        rows_axis(left, [words(value) for value in values], narrow=narrow, above=0.44)
         share_axis(left)
         left.set_xlim(0, 1)
         left.set_xlabel("accuracy")
         left.legend(frameon=False, loc="lower left", ncols=len(systems), bbox_to_anchor=(0, 1), borderaxespad=0.2,
                     handletextpad=0.1, columnspacing=1.0)  # fmt: skip
         if right is not None:
-            _differences(right, values, tests)
+            _differences(right, values, tests, narrow)
         return figure
 
 
-def _differences(axes: Axes, values: Sequence[str], tests: Mapping[str, Mapping[str, Any]]) -> None:
+def _differences(axes: Axes, values: Sequence[str], tests: Mapping[str, Mapping[str, Any]], narrow: bool) -> None:
     for row, value in enumerate(values):
         test = tests.get(value)
         if test is None:
@@ -65,7 +73,7 @@ def _differences(axes: Axes, values: Sequence[str], tests: Mapping[str, Mapping[
         whisker(axes, row, test, "#0d9488" if clear else FAINT, key="difference")
         said = "no test" if p is None else f"p {p:.3f}" if p >= 0.001 else "p < 0.001"
         axes.annotate(said, (1.02, row), xycoords=("axes fraction", "data"), va="center", fontsize=8)
-    rows_axis(axes, [""] * len(values))
+    rows_axis(axes, [words(value) if narrow else "" for value in values], narrow=narrow)
     axes.axvline(0, color=INK, linewidth=0.8)
     axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:+.0f}")
     axes.grid(axis="x", color=FAINT, alpha=0.25, linewidth=0.6)
@@ -74,26 +82,26 @@ def _differences(axes: Axes, values: Sequence[str], tests: Mapping[str, Mapping[
     axes.set_title("p corrected over types (Holm)", fontsize=8, loc="right", pad=4)
 
 
-def gaps(results: Mapping[str, Any]) -> Figure | None:
+def gaps(results: Mapping[str, Any], *, narrow: bool = False) -> Figure | None:
     """A dumbbell per system: accuracy on stereotypical and on anti-stereotypical preferences."""
-    return _pairs(results, results["gaps"], ("stereotypical", "anti_stereotypical"), "accuracy")
+    return _pairs(results, results["gaps"], ("stereotypical", "anti_stereotypical"), "accuracy", narrow)
 
 
-def forget(results: Mapping[str, Any]) -> Figure | None:
+def forget(results: Mapping[str, Any], *, narrow: bool = False) -> Figure | None:
     """A dumbbell per system over the forget pairs: used before the request, left alone after it."""
     rows = [row for row in results["forget"] if row["both"] is not None]
-    return _pairs(results, rows, ("recalled_before", "forgotten_after", "both"), "share of pairs")
+    return _pairs(results, rows, ("recalled_before", "forgotten_after", "both"), "share of pairs", narrow)
 
 
 def _pairs(
-    results: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], keys: tuple[str, ...], label: str
+    results: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], keys: tuple[str, ...], label: str, narrow: bool
 ) -> Figure | None:
     systems = by_name(results)
     rows = [row for row in reversed(rows) if systems[row["system"]]["role"] != "guesser"]
     rows = [row for row in rows if all(row[key] is not None for key in keys)]
     if not rows:
         return None
-    with drawing(6.4, 0.34 * len(rows) + 1.1) as figure:
+    with drawing(6.4, (0.4 if narrow else 0.34) * len(rows) + 1.1, narrow=narrow) as figure:
         axes = figure.add_subplot()
         for place, row in enumerate(rows):
             shares = [row[key] for key in keys]
@@ -104,15 +112,16 @@ def _pairs(
         for marker, face, key in zip("osD", (FAINT, "none", INK), keys, strict=False):
             edge = INK if face == INK else FAINT
             axes.plot([], [], marker, color=edge, markerfacecolor=face, label=words(key))
-        rows_axis(axes, [systems[row["system"]]["label"] for row in rows])
+        rows_axis(axes, [systems[row["system"]]["label"] for row in rows], narrow=narrow)
         share_axis(axes)
         axes.set_xlim(0, 1)
         axes.set_xlabel(label)
-        axes.legend(frameon=False, loc="lower left", ncols=len(keys), bbox_to_anchor=(0, 1), borderaxespad=0.2)
+        axes.legend(frameon=False, loc="lower left", ncols=len(keys), bbox_to_anchor=(0, 1), borderaxespad=0.2,
+                    handletextpad=0.2, columnspacing=0.8 if narrow else 2.0)  # fmt: skip
         return figure
 
 
-def distance(results: Mapping[str, Any]) -> Figure | None:
+def distance(results: Mapping[str, Any], *, narrow: bool = False) -> Figure | None:
     """Accuracy against how far back the evidence lies, nearest bin first."""
     slices = {name: own.get("distance", []) for name, own in results["slices"].items()}
     shown = [s for s in results["systems"] if s["role"] in ("model", "baseline") and slices.get(s["name"])]
@@ -120,7 +129,7 @@ def distance(results: Mapping[str, Any]) -> Figure | None:
     bins = sorted({row["value"] for s in systems for row in slices[s["name"]]}, key=bin_order)
     if len(bins) < 2:
         return None
-    with drawing(6.4, 3.1) as figure:
+    with drawing(6.4, 3.1, narrow=narrow) as figure:
         axes = figure.add_subplot()
         for place, system in enumerate(systems):
             rows = {row["value"]: row for row in slices[system["name"]]}
@@ -135,12 +144,13 @@ def distance(results: Mapping[str, Any]) -> Figure | None:
                 row = rows[bins[at]]
                 if row["low"] is not None:
                     axes.plot([at + shift] * 2, [row["low"], row["high"]], color=ink, linewidth=1, alpha=0.4)
-        axes.set_xticks(range(len(bins)), [words(value) for value in bins], fontsize=8)
+        names = [words(value).replace(" messages", "\nmessages") if narrow else words(value) for value in bins]
+        axes.set_xticks(range(len(bins)), names, fontsize=8)
         axes.set_ylim(0, 1)
         share_axis(axes, upright=True)
-        axes.set_xlabel("how far back the evidence lies, quarters of the questions")
+        axes.set_xlabel(wrapped("how far back the evidence lies, quarters of the questions", narrow))
         axes.set_ylabel("accuracy")
-        axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        legend_beside(axes, narrow)
         return figure
 
 

@@ -5,6 +5,7 @@ Figures are made as objects on the Agg backend, so that plotting in one process 
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -41,12 +42,18 @@ STYLE: dict[str, Any] = {
     "ytick.color": INK,
 }
 
+NARROW = 3.5
+"""Inches of a figure for a phone: shown at its own size, so that its text is as large as it says."""
+SMALL = {"font.size": 8.5, "axes.labelsize": 8, "xtick.labelsize": 8, "ytick.labelsize": 8, "legend.fontsize": 8}
+WRAPPED = 44
+"""Characters of a line of text under such a figure."""
+
 
 @contextmanager
-def drawing(width: float, height: float) -> Iterator[Figure]:
-    """An empty figure, in inches, under the house's style."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(width, height))
+def drawing(width: float, height: float, *, narrow: bool = False) -> Iterator[Figure]:
+    """An empty figure, in inches, under the house's style; `narrow`: as wide as a phone, whatever `width` says."""
+    with matplotlib.rc_context({**STYLE, **(SMALL if narrow else {})}):
+        figure = Figure(figsize=(NARROW if narrow else width, height))
         FigureCanvasAgg(figure)
         yield figure
 
@@ -66,7 +73,7 @@ def whisker(axes: Axes, row: float, value: Mapping[str, Any], ink: str, size: fl
     if value["low"] is not None:
         axes.plot([value["low"], value["high"]], [row, row], color=ink, linewidth=2, solid_capstyle="round")
     face = ink if value["low"] is not None else "none"
-    axes.plot(value[key], row, "o", color=ink, markersize=size, markerfacecolor=face)
+    axes.plot(value[key], row, "o", color=ink, markersize=size, markerfacecolor=face, clip_on=False)
 
 
 def share_axis(axes: Axes, *, upright: bool = False, chance: bool = True) -> None:
@@ -78,12 +85,20 @@ def share_axis(axes: Axes, *, upright: bool = False, chance: bool = True) -> Non
     axes.grid(axis="y" if upright else "x", color=FAINT, alpha=0.25, linewidth=0.6)
 
 
-def rows_axis(axes: Axes, labels: Sequence[str]) -> None:
-    """Named rows without ticks and without a spine."""
-    axes.set_yticks(range(len(labels)), labels)
-    axes.set_ylim(-0.6, len(labels) - 0.4)
+def rows_axis(axes: Axes, labels: Sequence[str], *, narrow: bool = False, above: float = 0.28) -> None:
+    """Named rows without ticks and without a spine; `narrow`: the names stand `above` what they name."""
+    axes.set_yticks(range(len(labels)), [""] * len(labels) if narrow else labels)
+    axes.set_ylim(-0.6, len(labels) - (0.1 if narrow else 0.4))
+    for row, label in enumerate(labels if narrow else ()):
+        axes.annotate(label, (0, row + above), xycoords=("axes fraction", "data"), va="center", fontsize=8)
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
+
+
+def legend_beside(axes: Axes, narrow: bool) -> None:
+    """A legend right of the axes, or under a narrow figure's."""
+    at: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (0.0, -0.34) if narrow else (1.0, 1.0)}
+    axes.legend(frameon=False, fontsize=8, **at)
 
 
 def first_of_model(systems: Sequence[System]) -> list[System]:
@@ -92,6 +107,11 @@ def first_of_model(systems: Sequence[System]) -> list[System]:
     for system in systems:
         found.setdefault((str(system["reading"]), str(system["model"])), system)
     return list(found.values())
+
+
+def wrapped(text: str, narrow: bool) -> str:
+    """A label, broken into lines where the figure is narrow."""
+    return textwrap.fill(text, WRAPPED) if narrow else text
 
 
 def words(name: str) -> str:

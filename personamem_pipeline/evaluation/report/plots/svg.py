@@ -29,6 +29,11 @@ def publish(figure: Figure, directory: Path, name: str, description: str) -> str
     return _element(svg, name, description)
 
 
+def inline(figure: Figure, name: str, description: str) -> str:
+    """A figure that is for the page alone, as an `<svg>` element."""
+    return _element(_svg(figure, name, figure.get_tightbbox().padded(0.05)), name, description)
+
+
 def _svg(figure: Figure, name: str, bounds: Bbox) -> str:
     """Without the dates and versions that would change its bytes."""
     buffer = io.BytesIO()
