@@ -49,7 +49,7 @@ LETTERS = "abcd"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; 0 done, 1 no connection, 2 bad input, 130 interrupted, and what else the command says of its own outcome."""
+    """Run one command; 0 done, 1 no connection, 2 bad input, 130 interrupted, and what else it says of its outcome."""
     arguments = _parser().parse_args(argv)
     try:
         code = arguments.run(arguments)

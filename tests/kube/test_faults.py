@@ -1,5 +1,8 @@
 """The fault table: whatever happens to a stage's pod, its node, the worker or the API server, nothing is lost, no pod is
-left behind, and the result is that of an unbroken run."""
+left behind, and the result is that of an unbroken run.
+
+    pytest tests/kube/test_faults.py -rA | grep -E "^(FAULT|PASSED|FAILED)"     # the table itself
+"""
 
 from __future__ import annotations
 
@@ -49,10 +52,18 @@ def bench(fake: FakeCluster, tmp_path: Path) -> Iterator[Bench]:
     yield Bench(tmp_path / "home", fake)
 
 
+def tell(outcome: Outcome, more: str = "") -> None:
+    """One line of the table."""
+    words = " ".join(more.split())
+    print(
+        f"FAULT {'done' if outcome.success else 'failed'} in {outcome.seconds:.1f} s, begun at {outcome.starts} {words}"
+    )
+
+
 def settled(bench: Bench, outcome: Outcome, expected: str, *, processes: int) -> None:
     """Nothing lost, nobody left, the same result."""
     kube = bench.kube
-    print(f"FAULT|{processes} pods|starts {outcome.starts}|{outcome.seconds:.1f} s|injected {kube.faults.injected}")
+    tell(outcome, f"{kube.faults.injected} answers spoilt")
     assert outcome.success, outcome.failure
     assert outcome.version == expected
     bench.check_whole(outcome.version)
@@ -120,7 +131,7 @@ def test_a_more_important_pod_takes_the_node_and_gives_it_back(bench: Bench, exp
     assert "urgent" in kube.made()
     assert outcome.success and outcome.version == expected, outcome.failure
     assert len(outcome.starts) == 2 and outcome.starts[1] >= 2
-    print(f"FAULT|2 pods|starts {outcome.starts}|{outcome.seconds:.1f} s")
+    tell(outcome)
     gone(kube)
 
 
@@ -148,7 +159,7 @@ def test_too_little_memory_every_time_is_a_failure_that_says_so(fake: FakeCluste
         fake.kill(fake.made()[1])
 
     outcome = bench.run(meanwhile=twice)
-    print(f"FAULT|2 pods|starts {outcome.starts}|{outcome.seconds:.1f} s")
+    tell(outcome)
     assert not outcome.success and "out of memory" in outcome.failure and "64Gi" in outcome.failure
     gone(fake)
 
@@ -156,7 +167,7 @@ def test_too_little_memory_every_time_is_a_failure_that_says_so(fake: FakeCluste
 def test_a_stage_past_its_deadline_is_stopped_and_not_tried_again(fake: FakeCluster, tmp_path: Path) -> None:
     bench = Bench(tmp_path / "home", fake, deadline_seconds=6, env={"STEPS": "1000"})
     outcome = bench.run()
-    print(f"FAULT|1 pod|starts {outcome.starts}|{outcome.seconds:.1f} s")
+    tell(outcome)
     assert not outcome.success and "deadline" in outcome.failure
     assert len(outcome.starts) == 1
     gone(fake)
@@ -220,7 +231,7 @@ def test_preempted_while_the_api_server_is_away(bench: Bench, expected: str) -> 
 def test_an_api_server_that_stays_away_is_a_failure_that_says_so(bench: Bench) -> None:
     kube = bench.kube
     outcome = bench.run(bench.pods(patience=1), meanwhile=lambda _: kube.faults.away())
-    print(f"FAULT|1 pod|starts {outcome.starts}|{outcome.seconds:.1f} s")
+    tell(outcome)
     assert not outcome.success and "gave no answer" in outcome.failure
     kube.faults.back()
     assert [pod["metadata"]["labels"]["dagster/asset"] for pod in kube.pods()] == ["sft_checkpoint"]
@@ -247,7 +258,7 @@ def test_a_pod_that_no_node_would_take_fails_soon_and_says_why(fake: FakeCluster
     wrong = {"nvidia.com/gpu.product": "NVIDIA-H200"}
     bench = Bench(tmp_path / "home", fake, node_selector=wrong, mismatch_patience_seconds=1)
     outcome = bench.run()
-    print(f"FAULT|0 pods|{outcome.seconds:.1f} s|{outcome.failure!r}")
+    tell(outcome, outcome.failure)
     assert not outcome.success and outcome.seconds < 10
     assert "didn't match Pod's node affinity/selector" in outcome.failure and "node_selector" in outcome.failure
     gone(fake)
@@ -257,7 +268,7 @@ def test_an_image_that_cannot_be_pulled(fake: FakeCluster, tmp_path: Path) -> No
     fake.missing_images.add("local/trainer:checkout")
     bench = Bench(tmp_path / "home", fake, pull_patience_seconds=1)
     outcome = bench.run()
-    print(f"FAULT|0 pods|{outcome.seconds:.1f} s|{outcome.failure!r}")
+    tell(outcome, outcome.failure)
     assert not outcome.success and "local/trainer:checkout" in outcome.failure
     gone(fake)
 
@@ -309,7 +320,7 @@ def test_a_cancelled_worker_ends_its_pod_with_time_to_save(bench: Bench, expecte
     assert process.returncode != 0, output
     assert not kube.pods() and not kube.processes(), output
     assert "stopped: saved step" in kube.log(name)
-    print(f"FAULT|worker ended {took:.1f} s after {signal.Signals(number).name}")
+    print(f"FAULT worker ended {took:.1f} s after {signal.Signals(number).name}")
     settled(bench, bench.run(), expected, processes=2)
 
 
