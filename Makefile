@@ -49,10 +49,10 @@ base: $(VENV)/.demo ## pre-train models/tiny-base again from the simulator's tex
 	OMP_NUM_THREADS=1 $(BIN)/python -m personamem_pipeline.training.pretrain --textbook .personamem/textbook.jsonl \
 	  --scratch .personamem/pretrain --out models/tiny-base
 
-# Seed 0 comes last: it is the demo's own, so that `make demo` afterwards finds everything up to date.
+# Seed 0 comes last: it is the demo's own, so that `make demo` afterwards has only its report to make.
 seeds: $(VENV)/.demo ## the demo trained with three seeds, and the paired test pooled over them
 	for seed in 1 2 0; do \
-	  PERSONAMEM_SEED=$$seed $(BIN)/python -m personamem_pipeline.demo --results .personamem/seeds/$$seed.json; \
+	  PERSONAMEM_PRESET=demo-seeds PERSONAMEM_SEED=$$seed $(BIN)/python -m personamem_pipeline.demo --results .personamem/seeds/$$seed.json; \
 	done
 	$(BIN)/python -m personamem_pipeline.evaluation.pool .personamem/seeds/{0,1,2}.json --out .personamem/seeds
 

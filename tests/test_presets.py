@@ -18,7 +18,7 @@ PLAIN = {"extends", "seed", "protocol", "prompts", "path", "processes", "lora", 
 
 
 def test_the_presets_that_the_documentation_names_are_there() -> None:
-    assert {"demo", "published", "released", "released-data", "one-gpu", "long-context", "128k"} == set(NAMES)
+    assert {"demo", "demo-seeds", "published", "released", "released-data", "one-gpu", "long-context", "128k"} == set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -39,10 +39,17 @@ def test_every_training_figure_has_a_source(name: str) -> None:
             assert TAGS.search(line), line
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("demo", "published")])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("demo", "demo-seeds", "published")])
 def test_the_others_extend_published(name: str) -> None:
     assert yaml.safe_load((PRESETS / f"{name}.yaml").read_text())["extends"] == "published"
     assert load_preset(name).base == load_preset("published").base
+
+
+def test_the_seeds_are_trained_as_the_demo_is() -> None:
+    demo, seeds = load_preset("demo"), load_preset("demo-seeds")
+    assert (seeds.data, seeds.memory, seeds.base, seeds.sft, seeds.grpo) == (
+        demo.data, demo.memory, demo.base, demo.sft, demo.grpo,
+    )  # fmt: skip
 
 
 def test_published_has_the_papers_figures() -> None:
@@ -55,7 +62,7 @@ def test_published_has_the_papers_figures() -> None:
 def test_large_models_are_evaluated_with_vllm_and_the_demo_anywhere() -> None:
     assert {name: load_preset(name).evaluation.engine for name in NAMES} == {
         **dict.fromkeys(NAMES, "vllm"),
-        "demo": "transformers",
+        **dict.fromkeys(("demo", "demo-seeds"), "transformers"),
     }
 
 
