@@ -8,22 +8,22 @@ import dagster as dg
 
 from assets.checkpoints import COMMANDS
 from assets.checks import Outcome, alarms, none_of
-from assets.common import code_version, file_digest, stage_asset
+from assets.common import clear_errors, code_version, file_digest, stage_asset
 from assets.parents import ALARMS, FAILED, Guard, Parents, recorded_parents
 from assets.stages import Made, Stage, loads_whole, metrics_finite, run_stage
 from personamem_pipeline.evaluation.judging.prompts import prompt_texts as judge_texts
 from personamem_pipeline.llm.prompts import AROUND
 from personamem_pipeline.memory.prompts import prompt_texts
-from personamem_pipeline.passports.card import CHECKPOINTS, attach_card
+from personamem_pipeline.passports.card import CHECKPOINTS, MODELS, attach_card
 from personamem_pipeline.presets import Preset
 from personamem_pipeline.settings import PROJECT
 from personamem_pipeline.store import Store
 from resources.compute import Compute
-from resources.registry import Judged
+from resources.registry import Champion, Judged
 from resources.store import StoreResource
 from resources.tracking import Tracking
 
-RESULTS = "results.json"
+REPORTS, RESULTS = "reports", "results.json"
 CANDIDATE = "grpo_checkpoint"
 """What may become the champion."""
 REPORTS_BACK = 50
@@ -42,6 +42,9 @@ def build(preset: Preset, models: tuple[str, ...], commands: Mapping[str, str] =
     def judge(made: Made) -> list[Outcome]:
         return judge_report(preset, made)
 
+    def settle(made: Made, outcomes: list[Outcome]) -> Mapping[str, Any]:
+        return settle_report(preset, made, outcomes)
+
     stage = Stage(judge, settle, report_before)
 
     @stage_asset(
@@ -58,11 +61,11 @@ def build(preset: Preset, models: tuple[str, ...], commands: Mapping[str, str] =
     return [benchmark_report]
 
 
-def settle(made: Made, outcomes: list[Outcome]) -> Mapping[str, Any]:
+def settle_report(preset: Preset, made: Made, outcomes: list[Outcome]) -> Mapping[str, Any]:
     """The gate of every night: put the figures into the model card of the checkpoint that was judged, and make it the
     champion unless something that is watched went wrong."""
     made.tracking.finish(made.mlflow_run)
-    results = _results(made)
+    results = _results(made.store, made.version)
     cards = {
         name: attach_card(made.store, parent.version, results, made.version)
         for name, parent in made.parents.items()
@@ -70,18 +73,36 @@ def settle(made: Made, outcomes: list[Outcome]) -> Mapping[str, Any]:
     }
     doubts = [f"{name} failed its checks" for name, parent in made.parents.items() if parent.checks == "failed"]
     doubts += alarms(made.name, outcomes)
+    if not watches_candidate(preset):
+        doubts.append(f"no system of evaluation.regression.systems reads with {CANDIDATE}, so a fall would not be seen")
     judged = Judged(
         made.parents[CANDIDATE].version, made.version, cards[CANDIDATE], compared=results["changes"] is not None
     )
     return {"gate": made.tracking.judged(judged, doubts)}
 
 
-def report_before(instance: dg.DagsterInstance, store: Store, parents: Parents) -> dict[str, str]:
-    """`previous`: the newest good report on the same benchmark about other checkpoints, if the store still has one.
+def watches_candidate(preset: Preset) -> bool:
+    """Whether a regression of what may become the champion would be seen."""
+    evaluation = preset.evaluation
+    watched = [evaluation.systems[name] for name in evaluation.regression.systems]
+    return any(system.model == MODELS[CANDIDATE] and system.reading != "predictions" for system in watched)
 
-    Good is one that kept its promises and was no fall itself: compared with the fallen one, the night after would pass.
+
+def report_before(instance: dg.DagsterInstance, store: Store, parents: Parents, tracking: Tracking) -> dict[str, str]:
+    """`previous`: the report to compare with, on the same benchmark and about other checkpoints.
+
+    It is the one that the champion passed: held against the night before only, small falls would add up unseen. Where that
+    is about this very checkpoint, or gone, or on another benchmark, it is the newest good one that the store still has. Good
+    is one that kept its promises and was no fall itself, and (but for the champion's own) was compared: else a fallen model
+    would be the measure of the night after.
     """
-    now = parents.versions()
+    now, champion = parents.versions(), tracking.champion()
+    if champion is not None and champion.checkpoint != now[CANDIDATE] and champion.report is not None:
+        with clear_errors():
+            if store.has(REPORTS, champion.report):
+                asked = store.manifest(REPORTS, champion.report).parents.get("benchmark")
+                if asked == now["benchmark"]:
+                    return {"previous": champion.report}
     wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey("benchmark_report"))
     records = instance.fetch_materializations(wanted, limit=REPORTS_BACK).records
     for record in records:
@@ -92,14 +113,23 @@ def report_before(instance: dg.DagsterInstance, store: Store, parents: Parents) 
             continue
         then = recorded_parents(event)
         version = str(event.metadata["version"].value)
-        if then != now and then.get("benchmark") == now["benchmark"] and store.has("reports", version):
+        if then == now or then.get("benchmark") != now["benchmark"] or not store.has(REPORTS, version):
+            continue
+        if _measures(store, version, then.get(CANDIDATE), champion):
             return {"previous": version}
     return {}
 
 
+def _measures(store: Store, report: str, candidate: str | None, champion: Champion | None) -> bool:
+    """Whether a report may be compared with: one that was compared itself, or is the champion's, or the first."""
+    if champion is None or candidate == champion.checkpoint:
+        return True
+    return _results(store, report).get("changes") is not None
+
+
 def judge_report(preset: Preset, made: Made) -> list[Outcome]:
     """The checks of a report."""
-    results = _results(made)
+    results = _results(made.store, made.version)
     return [
         loads_whole(made),
         all_answers(results),
@@ -109,8 +139,10 @@ def judge_report(preset: Preset, made: Made) -> list[Outcome]:
     ]
 
 
-def _results(made: Made) -> dict[str, Any]:
-    results: dict[str, Any] = json.loads((made.store.path(made.kind, made.version) / RESULTS).read_text())
+def _results(store: Store, version: str) -> dict[str, Any]:
+    """The figures of a report, after their digest was compared."""
+    with clear_errors():
+        results: dict[str, Any] = json.loads(store.read(REPORTS, version, RESULTS))
     return results
 
 

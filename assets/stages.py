@@ -58,7 +58,7 @@ class Stage:
     """Computes the stage's checks."""
     settle: Callable[[Made, list[Outcome]], Mapping[str, Any]]
     """What follows when every promise was kept: registering, promoting. Returns metadata."""
-    more_inputs: Callable[[dg.DagsterInstance, Store, Parents], Mapping[str, str]] | None = None
+    more_inputs: Callable[[dg.DagsterInstance, Store, Parents, Tracking], Mapping[str, str]] | None = None
     """What the stage reads that is no parent: the report before, to compare with."""
 
 
@@ -77,7 +77,7 @@ def run_stage(
     parents = resolve(context, name, store, guard=guard, shards=shard_names(preset.data.shards))
     inputs = {parent: (record.version, record.path) for parent, record in parents.items()}
     code = context.assets_def.code_versions_by_key[context.asset_key] or ""
-    more = stage.more_inputs(context.instance, store, parents) if stage.more_inputs else {}
+    more = stage.more_inputs(context.instance, store, parents, tracking) if stage.more_inputs else {}
     run_id = tracking.start(context, name, {**_parameters(preset, name), "code_version": code}, inputs)
     job = StageJob(
         stage=name,

@@ -17,11 +17,12 @@ RUN pip install --no-cache-dir uv==0.13.9 && uv venv /venv
 COPY docker/locks/trainer.txt /locks/
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv pip install --python /venv --require-hashes --compile-bytecode --link-mode copy -r /locks/trainer.txt
-# The NVIDIA container runtime reads its two variables: https://docs.nvidia.com/datacenter/cloud-native/container-toolkit
+# For the NVIDIA container runtime. Which GPUs there are (NVIDIA_VISIBLE_DEVICES) is for whoever starts the container to say:
+# `all` in the image would show a pod that asked for none every GPU of its node.
+# https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/docker-specialized.html
 ENV PATH="/venv/bin:$PATH" \
     PYTHONPATH=/app \
     PYTHONUNBUFFERED=1 \
-    NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     PERSONAMEM_HOME=/var/lib/personamem \
     PERSONAMEM_GIT_COMMIT=${GIT_SHA}

@@ -59,6 +59,11 @@ def stream_parquet(path: Path, record: type[RecordT]) -> Iterator[RecordT]:
             yield from (from_arrow(record, row) for row in file.read_row_group(group).to_pylist())
 
 
+def column(path: Path, name: str) -> list[Any]:
+    """One column of a Parquet file; nothing else of it is read."""
+    return list(pq.read_table(path, columns=[name])[name].to_pylist())
+
+
 def batched(items: Iterable[ItemT], size: int) -> Iterator[list[ItemT]]:
     """Lists of up to `size` items (itertools.batched is Python 3.12's)."""
     waiting = iter(items)

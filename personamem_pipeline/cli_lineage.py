@@ -1,6 +1,7 @@
 """The commands about origins: prove a checkpoint's chain, trace rows and people. Only arguments; the work is in `passports`.
 
 personamem verify grpo_checkpoint                      the newest one; exit code 0 whole, 1 broken, 3 with gaps
+personamem verify s3://lab/checkpoints/9c41...         the address that Dagster, MLflow and cards show
 personamem verify downloads/9c41... --store /mnt/store a copied directory, with only the store beside it
 personamem lineage 9c41                                which rows touched this checkpoint, step by step
 personamem lineage t0007                               which checkpoints must be trained again if this person withdraws
@@ -23,7 +24,8 @@ ROWS = 20
 INCOMPLETE = 3
 """Exit code where something is not stated or could not be searched; as of `verify`, and told apart from bad input."""
 CHECKPOINT_HELP = (
-    "how its version begins, a directory, or base_model, sft_checkpoint or grpo_checkpoint for the newest of it"
+    "how its version begins, its address (.../checkpoints/VERSION), a directory, or base_model, sft_checkpoint or "
+    "grpo_checkpoint for the newest of it"
 )
 
 
@@ -33,7 +35,9 @@ def add_lineage_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
         "verify",
         help="recompute a checkpoint's chain of digests down to the seeds",
         description="Recompute every digest of a checkpoint's chain, down to the file that the persons were drawn from, "
-        "and hold what its papers say against what lies there.",
+        "and hold what its papers say against what lies there. A making (which run, commit, image and machine) is no part "
+        "of the version: that it is of this checkpoint is checked, the rest is what somebody stated. With --public-key it "
+        "is shown whether the holder of the key stands for it.",
         epilog="exit code: 0 whole; 1 a link is broken; 2 bad input; 3 nothing is broken, but something is not stated "
         "or not at hand (as with passports of format 1)",
     )
@@ -62,7 +66,7 @@ def add_lineage_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
     )
     for command in (verify, lineage):
         command.add_argument(
-            "--store", metavar="S", help="a directory or s3://...; default: the one that CHECKPOINT lies in, else ours"
+            "--store", metavar="S", help="a directory or s3://...; default: the one in CHECKPOINT's address, else ours"
         )
         command.add_argument(
             "--json", action="store_true", help="the same for programs, with everything that tables cut"
@@ -72,10 +76,11 @@ def add_lineage_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
 def _verify(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
+    from personamem_pipeline.passports.finding import store_of
     from personamem_pipeline.passports.shown import show_verification, verification_json
     from personamem_pipeline.passports.verify import verify
 
-    store = _store(arguments.store, arguments.checkpoint)
+    store = store_of(arguments.store, arguments.checkpoint)
     result = verify(store, _checkpoint(arguments.checkpoint, store), public_key=arguments.public_key)
     if arguments.json:
         print(json.dumps(verification_json(result), indent=1))
@@ -87,11 +92,11 @@ def _verify(arguments: argparse.Namespace) -> int:
 def _lineage(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from personamem_pipeline.passports.finding import find_checkpoint
+    from personamem_pipeline.passports.finding import find_checkpoint, store_of
     from personamem_pipeline.passports.shown import rows_json, show_rows
     from personamem_pipeline.passports.trace import rows_of
 
-    store = _store(arguments.store, arguments.name)
+    store = store_of(arguments.store, arguments.name)
     if arguments.statement:
         print(json.dumps(_statement(_checkpoint(arguments.name, store), store), indent=1))
         return 0
@@ -108,7 +113,7 @@ def _lineage(arguments: argparse.Namespace) -> int:
 
 def _statement(found: FoundCheckpoint, store: Store) -> dict[str, Any]:
     """A checkpoint's papers as an in-toto statement; refused where its files are not those of its version."""
-    from personamem_pipeline.passports.finding import newest_making
+    from personamem_pipeline.passports.making import makings_among
     from personamem_pipeline.passports.records import read_passport
     from personamem_pipeline.passports.statement import checkpoint_statement
     from personamem_pipeline.store import read_manifest, verify_files
@@ -116,8 +121,8 @@ def _statement(found: FoundCheckpoint, store: Store) -> dict[str, Any]:
     directory = found.directory(store)
     manifest = read_manifest(directory, expected_version=found.version)
     verify_files(directory, manifest)
-    making = newest_making(found.attached(store), manifest.version)
-    return checkpoint_statement(manifest, read_passport(directory), making)
+    makings = makings_among(found.attached(store), manifest.version, directory)
+    return checkpoint_statement(manifest, read_passport(directory), makings[-1] if makings else None)
 
 
 def _trace(arguments: argparse.Namespace, store: Store) -> int:
@@ -160,18 +165,3 @@ def _checkpoint(name: str, store: Store) -> FoundCheckpoint:
             remedy=f"look into {store.url}/checkpoints, or give --store",
         )
     return found
-
-
-def _store(asked: str | None, checkpoint: str) -> Store:
-    """The store that was asked for, the one that a checkpoint's directory lies in, or this installation's."""
-    from personamem_pipeline.errors import UserError
-    from personamem_pipeline.settings import load_settings
-    from personamem_pipeline.store import Store
-
-    kind = Path(checkpoint).resolve().parent
-    if asked is None and "/" in checkpoint and kind.name == "checkpoints":
-        return Store(kind.parent)
-    url = asked or load_settings().store
-    if asked and "://" not in asked and not Path(asked).is_dir():
-        raise UserError("no such directory", where=asked, expected="a store: checkpoints/, training_dataset/, ...")
-    return Store(url)

@@ -11,27 +11,30 @@ def add_sign_command(commands: argparse._SubParsersAction[argparse.ArgumentParse
     sign = commands.add_parser(
         "sign",
         help="sign a checkpoint with a private key (OpenSSF model signing; needs the extra `sign`)",
-        description="Hash every file of a checkpoint in the store and attach a signature of them. "
+        description="Hash every file of a checkpoint in the store and attach a signature of them, and one of each of its "
+        "makings: what those state of run, commit, image and machine, nothing else proves. "
         "`personamem verify CHECKPOINT --public-key FILE` checks it.",
     )
     sign.set_defaults(run=_sign)
     sign.add_argument(
-        "checkpoint", metavar="CHECKPOINT", help="how its version begins, or an asset's name for the newest"
+        "checkpoint",
+        metavar="CHECKPOINT",
+        help="how its version begins, its address, or an asset's name for the newest",
     )
     sign.add_argument("--key", type=Path, required=True, metavar="FILE", help="an EC private key in PEM")
-    sign.add_argument("--store", metavar="S", help="a directory or s3://...; default: ours")
+    sign.add_argument(
+        "--store", metavar="S", help="a directory or s3://...; default: the one in CHECKPOINT's address, else ours"
+    )
 
 
 def _sign(arguments: argparse.Namespace) -> None:
     from getpass import getpass
 
     from personamem_pipeline.errors import UserError
-    from personamem_pipeline.passports.finding import find_checkpoint
+    from personamem_pipeline.passports.finding import find_checkpoint, store_of
     from personamem_pipeline.passports.signing import encrypted, sign
-    from personamem_pipeline.settings import load_settings
-    from personamem_pipeline.store import Store
 
-    store = Store(arguments.store or load_settings().store)
+    store = store_of(arguments.store, arguments.checkpoint)
     found = find_checkpoint(arguments.checkpoint, store)
     if found is None or found.version is None or found.copy is not None:
         raise UserError(

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 HOURS = 24.0
 REPORTS = 10
 LISTED = 40
+REGISTERED = "grpo_checkpoint"
+"""The asset whose checkpoints MLflow registers."""
 
 
 def add_store_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -36,6 +38,8 @@ def add_store_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
                          help=f"also keep the N newest reports and what they are about; default: {REPORTS}")  # fmt: skip
     collect.add_argument("--keep", action="append", default=[], metavar="VERSION",
                          help="also keep what begins so, with what it comes from; may be repeated")  # fmt: skip
+    collect.add_argument("--without-mlflow", action="store_true",
+                         help="do not ask which registered models are in use: they may be deleted")  # fmt: skip
     collect.add_argument("--hours", type=_hours, default=HOURS, metavar="H",
                          help=f"touch nothing younger; a running stage may be writing it; default: {HOURS:g}")  # fmt: skip
 
@@ -48,14 +52,14 @@ def _collect(arguments: argparse.Namespace) -> None:
     settings = load_settings()
     store = Store(settings.store)
     # First what is alive, then what lies there: what is put in between is young.
-    alive = _alive(settings, now - age)
+    alive, since = _alive(settings, now - age, ask_mlflow=not arguments.without_mlflow)
     found = gc.look(store)
     chosen = gc.plan(
         found,
         {*alive, *_kept_by_hand(found, arguments.keep)},
         lambda held: gc.named_by(store, held),
         now=now,
-        age=age,
+        age=now - since,  # also what a run has put that is older and still going
         keep_reports=arguments.keep_reports,
     )
     _show(store, chosen, alive)
@@ -65,8 +69,8 @@ def _collect(arguments: argparse.Namespace) -> None:
         print("nothing was deleted; --delete does it")
 
 
-def _alive(settings: Settings, since: float) -> dict[str, str]:
-    """Version -> what says that it is alive."""
+def _alive(settings: Settings, since: float, *, ask_mlflow: bool) -> tuple[dict[str, str], float]:
+    """Version -> what says that it is alive; and since when everything that was written is."""
     import dagster as dg
 
     from assets.live import live_versions, registered_versions
@@ -75,8 +79,16 @@ def _alive(settings: Settings, since: float) -> dict[str, str]:
 
     os.environ.setdefault("DAGSTER_HOME", str(PROJECT / ".dagster_home"))
     with dg.DagsterInstance.get() as instance:
-        live = live_versions(instance, since=since)
-    return {**registered_versions(Tracking(uri=settings.mlflow_uri)), **live}
+        live, since = live_versions(instance, since=since)
+    registered = registered_versions(Tracking(uri=settings.mlflow_uri)) if ask_mlflow else {}
+    if ask_mlflow and not registered and REGISTERED in live.values():
+        raise UserError(
+            f"Dagster knows a {REGISTERED}, and this MLflow names no registered model",
+            where="MLFLOW_TRACKING_URI",
+            expected="the MLflow that Dagster's runs told of their checkpoints, so that the champion stays",
+            remedy="set it; or say --without-mlflow if no registered model is in use",
+        )
+    return {**registered, **live}, since
 
 
 def _kept_by_hand(found: Found, starts: list[str]) -> set[str]:
@@ -100,7 +112,7 @@ def _show(store: Store, chosen: Plan, alive: dict[str, str]) -> None:
         stay = [held.bytes for held in chosen.kept if held.kind == kind]
         go = [held.bytes for held in chosen.things if held.kind == kind]
         table.add_row(kind, str(len(stay)), _size(sum(stay)), str(len(go)), _size(sum(go)))
-    for name, others in (("scratch of finished runs", chosen.runs), ("leftovers of killed writers", chosen.leftovers)):
+    for name, others in (("scratch of runs", chosen.runs), ("leftovers of killed writers", chosen.leftovers)):
         table.add_row(name, "", "", str(len(others)), _size(sum(one.bytes for one in others)))
     console.print(table)
     going = [f"{held.kind}/{held.version[:12]}" + ("" if held.whole else " (half)") for held in chosen.things]

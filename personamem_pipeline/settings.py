@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
-from personamem_pipeline.environment import key, number, one_of, path, without_secrets
+from personamem_pipeline.environment import image_digest, key, number, one_of, path, without_secrets
 from personamem_pipeline.errors import UserError
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -21,6 +21,7 @@ POD_TEMPLATE = PROJECT / "docker" / "kubernetes" / "pod.yaml"
 SIMULATOR = "simulator/1"
 GUESSER = "guesser/1"
 """The second reader that the simulator serves in this process."""
+AWS_KEYS = "export AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 Structured = Literal["auto", "json_schema", "json_object", "text"]
 Compute = Literal["local", "kubernetes"]
 ShardRuns = Literal["together", "apart"]
@@ -154,12 +155,12 @@ def load_settings() -> Settings:
         problem = "an endpoint has an address and no model"
         raise UserError(problem, where="PERSONAMEM_LLM_BASE_URL", remedy="export PERSONAMEM_LLM_MODEL=...")
     author_key = key("PERSONAMEM_LLM_API_KEY", base_url)
-    for url, prefix in ((base_url, "PERSONAMEM_LLM"), (reader_url, "PERSONAMEM_READER")):
-        without_secrets(url, prefix)
     embedding_url = os.environ.get("PERSONAMEM_EMBEDDING_BASE_URL") or None
-    without_secrets(embedding_url, "PERSONAMEM_EMBEDDING")
+    for name, url in (("LLM", base_url), ("READER", reader_url), ("EMBEDDING", embedding_url)):
+        put = f"put the key into PERSONAMEM_{name}_API_KEY"
+        without_secrets(url, f"PERSONAMEM_{name}_BASE_URL", remedy=put, queries=("api-version",))
     vllm_url = os.environ.get("PERSONAMEM_VLLM_BASE_URL") or None
-    without_secrets(vllm_url, "PERSONAMEM_VLLM")
+    without_secrets(vllm_url, "PERSONAMEM_VLLM_BASE_URL", remedy="take it out of the address")
     if vllm_url and urlsplit(vllm_url).path.strip("/"):
         problem = f"{vllm_url!r} has a path in it"
         raise UserError(problem, where="PERSONAMEM_VLLM_BASE_URL", expected="http://HOST:PORT, without /v1")
@@ -177,7 +178,7 @@ def load_settings() -> Settings:
         llm_base_url=base_url,
         llm_model=model,
         llm_api_key=author_key,
-        mlflow_uri=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home / 'mlflow.db'}",
+        mlflow_uri=_mlflow_uri() or f"sqlite:///{home / 'mlflow.db'}",
         seed=number("PERSONAMEM_SEED", int, lowest=None),
         llm_concurrency=number("PERSONAMEM_LLM_CONCURRENCY", int, lowest=1),
         llm_timeout=number("PERSONAMEM_LLM_TIMEOUT", float, lowest=1) or 600.0,
@@ -200,15 +201,32 @@ def load_settings() -> Settings:
         embedding_base_url=embedding_url,
         embedding_api_key=key("PERSONAMEM_EMBEDDING_API_KEY", embedding_url),
         vllm_base_url=vllm_url,
-        store_url=os.environ.get("PERSONAMEM_STORE") or None,
-        s3_endpoint=os.environ.get("PERSONAMEM_S3_ENDPOINT") or None,
+        store_url=_store_url(),
+        s3_endpoint=without_secrets(
+            os.environ.get("PERSONAMEM_S3_ENDPOINT") or None, "PERSONAMEM_S3_ENDPOINT", remedy=AWS_KEYS
+        ),
         compute=cast(Compute, one_of("PERSONAMEM_COMPUTE", ("local", "kubernetes"))),
         pod_template=Path(os.environ.get("PERSONAMEM_POD_TEMPLATE") or POD_TEMPLATE).absolute(),
         kubeconfig=path("PERSONAMEM_KUBECONFIG"),
         shard_runs=cast(ShardRuns, one_of("PERSONAMEM_SHARD_RUNS", ("together", "apart"))),
         git_commit=os.environ.get("PERSONAMEM_GIT_COMMIT") or None,
-        image=os.environ.get("PERSONAMEM_IMAGE") or None,
+        image=image_digest("PERSONAMEM_IMAGE"),
     )
+
+
+def _mlflow_uri() -> str | None:
+    server = (
+        "give the http(s) address of an MLflow server, and export MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD "
+        "(for pods: in a Secret that env_from_secrets names)"
+    )
+    return without_secrets(os.environ.get("MLFLOW_TRACKING_URI") or None, "MLFLOW_TRACKING_URI", remedy=server)
+
+
+def _store_url() -> str | None:
+    store = os.environ.get("PERSONAMEM_STORE") or None
+    if store is None or "://" not in store:  # a directory may be called as it likes
+        return store
+    return without_secrets(store, "PERSONAMEM_STORE", remedy=AWS_KEYS)
 
 
 def switch_cache_off() -> None:

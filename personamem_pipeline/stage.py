@@ -3,7 +3,8 @@
 A stage is told everything it needs in one typed `StageJob`: through Dagster Pipes when an asset started it, or with
 `--job FILE` from a shell. It answers with one `StageResult`. The same command runs as a local process and in a pod.
 SIGTERM, SIGINT and the end of Dagster's process mean: finish the step, save, exit 143; the next run with the same job goes
-on from there.
+on from there. A training that is done is not done again because somebody did not hear of it: the next run with the same job
+answers with the same result.
 
 Under `accelerate launch` (`personamem_pipeline.launch`) a stage is several processes, the ranks. All get the same job; rank
 0 alone speaks to Dagster, stores the result and tells of progress.
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import os
 import shlex
 import signal
@@ -29,20 +31,24 @@ from typing import Any, NoReturn
 from dagster_pipes import PipesContext, PipesDefaultContextLoader, PipesMappingParamsLoader, open_dagster_pipes
 from pydantic import BaseModel, ConfigDict
 
-from personamem_pipeline.errors import UserError
+from personamem_pipeline.errors import IntegrityError, UserError
 from personamem_pipeline.launch import GRACE, processes_of, stage_command
+from personamem_pipeline.passports.code import check_stated
 from personamem_pipeline.passports.making import record_making
 from personamem_pipeline.passports.records import DagsterOrigin
 from personamem_pipeline.passports.sources import CHECKPOINTS
 from personamem_pipeline.presets import Preset
 from personamem_pipeline.seeds import digest
-from personamem_pipeline.settings import load_settings
+from personamem_pipeline.settings import PROJECT, load_settings
 from personamem_pipeline.store import Store, write_json_atomically
+from personamem_pipeline.store.runs import JOB, RESULT, drop_steps
 
 REFUSED = 2
 """Exit code of a stage that was given something it cannot use; its last words say what to do."""
 INTERRUPTED = 128 + signal.SIGTERM
 """Exit code of a stage that was asked to stop and saved its work."""
+STARTER = "STAGE_STARTER"
+"""Variable: process id of whoever started the stage, and whose death it is not to outlive."""
 HEARTBEAT = 60.0
 logger = logging.getLogger("personamem")
 
@@ -151,6 +157,11 @@ class Progress:
         logger.info(message, *values)
 
 
+def started_by() -> int:
+    """The process that started this one, as it says itself: after seconds of imports, the parent may be another's by now."""
+    return int(os.environ.get(STARTER) or os.getppid())
+
+
 def from_dagster() -> bool:
     """Whether an asset started this process; else somebody did, with `--job FILE`."""
     return "DAGSTER_PIPES_CONTEXT" in os.environ
@@ -166,7 +177,7 @@ def run_stage(main: Callable[[StageJob, Progress], StageResult]) -> NoReturn:
     _log(progress)
     launched = progress.processes > 1
     # A shell may leave, and means its stage to go on; a launcher that is gone does not.
-    progress.listen(starter=os.getppid() if from_dagster() or launched else None)
+    progress.listen(starter=started_by() if from_dagster() or launched else None)
     if progress.is_main:
         progress.beat()
     try:
@@ -231,12 +242,54 @@ def _job_of_another_rank() -> StageJob:
 def _finish(main: Callable[[StageJob, Progress], StageResult], job: StageJob, progress: Progress) -> StageResult:
     _check_processes(job, progress.processes)
     settings = load_settings()  # an unusable one is told before the work, not after it
-    result = main(job, progress)
+    check_stated(PROJECT, settings.git_commit)
+    scratch = job.scratch_directory()
+    result = _finished_before(job, progress)
+    if result is None:
+        if progress.is_main:
+            _begin(job, scratch)
+        result = main(job, progress)
     if progress.is_main:
+        # From here on nothing that fails costs more than this again: the result first, its steps last.
+        told = {**result.model_dump(mode="json"), "job": job.scratch_name}
+        write_json_atomically(scratch / RESULT, told)
         if result.kind == CHECKPOINTS:
             record_making(Store(job.store), result.version, settings, origin=job.origin, mlflow_run=job.mlflow_run_id)
-        write_json_atomically(job.scratch_directory() / "result.json", result.model_dump(mode="json"))
+        drop_steps(scratch)
         progress.say("%s: %s %s", job.stage, result.kind, result.version)
+    return result
+
+
+def _begin(job: StageJob, scratch: Path) -> None:
+    """Say in the scratch directory what the work is and that it is not done: garbage collection goes by it."""
+    (scratch / RESULT).unlink(missing_ok=True)
+    if not (scratch / JOB).is_file():  # the very file that `--job` named, perhaps
+        write_json_atomically(scratch / JOB, job.model_dump(mode="json", exclude={"mlflow_uri", "mlflow_run_id"}))
+
+
+def _finished_before(job: StageJob, progress: Progress) -> StageResult | None:
+    """The result of the same training, if it is whole in the store.
+
+    Every rank comes to the same answer by itself, from files that none of them changes to the better: one that trained
+    alone would wait for ever. A report is made anew, as its journal makes that cheap; so is what has no parents, because
+    the work's name does not say what it was made from; so is what no check would let pass.
+    """
+    path = job.scratch_directory() / RESULT
+    try:
+        told = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    if not job.inputs or told.get("job") != job.scratch_name:
+        return None
+    result = StageResult.model_validate(told)
+    if result.kind != CHECKPOINTS or not all(math.isfinite(value) for value in result.metrics.values()):
+        return None
+    try:
+        Store(job.store).check(result.kind, result.version)
+    except IntegrityError as error:
+        progress.say("%s was finished before, and its result is not whole any more: %s", job.stage, error)
+        return None
+    progress.say("%s was finished before; delete %s to train it again", job.stage, path)
     return result
 
 

@@ -24,7 +24,7 @@ from pydantic import Field
 
 from personamem_pipeline.launch import processes_of, stage_command
 from personamem_pipeline.settings import PROJECT
-from personamem_pipeline.stage import INTERRUPTED, REFUSED, StageJob
+from personamem_pipeline.stage import INTERRUPTED, REFUSED, STARTER, StageJob
 
 LAST_WORDS = 40
 TO_END = 15.0
@@ -72,7 +72,7 @@ class LocalProcess(Compute):
                 extras={"job": job.model_dump(mode="json")},
             ) as session,
         ):
-            env = {**TUNING, **os.environ, **self.env, **session.get_bootstrap_env_vars()}
+            env = {**TUNING, **os.environ, **self.env, STARTER: str(os.getpid()), **session.get_bootstrap_env_vars()}
             code, words = self._wait(command, env, patience)
         if code != 0:
             raise stage_failure(module, code, words)

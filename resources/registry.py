@@ -2,8 +2,8 @@
 
 - `candidate`: the newest checkpoint that kept its promises. Moved by training.
 - `champion`: the newest that the benchmark found no fault in. Moved by `benchmark_report` alone, and only when nothing that
-  it watches went wrong and it could be compared with a report before (the first champion has none); who deploys reads this
-  one.
+  it watches went wrong and it could be compared with a report before (the first champion has none); never back to an older
+  version, unless training made that again. Who deploys reads this one; its tag `report` is what the next are held against.
 
 A version is named by the checkpoint's digest (tag `data_version`), so the same weights made twice are registered once.
 """
@@ -41,6 +41,16 @@ class Judged:
     """Whether it was held against a report before."""
 
 
+@dataclass(frozen=True)
+class Champion:
+    """What the alias names."""
+
+    checkpoint: str
+    """Its version in the store."""
+    report: str | None
+    """Version of the report that it passed; None where a person moved the alias to one that was never judged."""
+
+
 def offer(client: MlflowClient, run: Any, model: Any, card: str) -> str:
     """Register what a run made and let `candidate` name it; returns what was done, in words."""
     version, path = run.data.tags["data_version"], run.data.tags["path"]
@@ -68,26 +78,41 @@ def judged(client: MlflowClient, verdict: Judged, doubts: Sequence[str]) -> str:
     if found is None:
         short = verdict.checkpoint[:12]
         return f"no version of {MODEL} is checkpoint {short}: materialize grpo_checkpoint again to register it"
-    number, champion = str(found.version), _champion(client)
+    number, candidate, champion = str(found.version), _number(client, CANDIDATE), _number(client, CHAMPION)
     if not verdict.compared and champion not in (None, number):
         doubts = [*doubts, f"not compared with a report before, and version {champion} is the {CHAMPION}"]
     gate = f"held back: {'; '.join(doubts)}" if doubts else PASSED
     client.update_model_version(MODEL, number, description=verdict.card[:DESCRIPTION_CHARACTERS])
-    client.set_model_version_tag(MODEL, number, "report", verdict.report)
+    if not (doubts and number == champion):  # one that it fell in is no measure for the next
+        client.set_model_version_tag(MODEL, number, "report", verdict.report)
     client.set_model_version_tag(MODEL, number, "gate", gate)
     if doubts:
         return f"{MODEL} version {number} is {gate}"
+    if champion is not None and int(champion) > int(number) and candidate != number:
+        return f"{MODEL} version {number} {PASSED}, and version {champion}, which is newer, stays the {CHAMPION}"
     client.set_registered_model_alias(MODEL, CHAMPION, number)
     return f"{MODEL} version {number} is the {CHAMPION}"
 
 
 def aliases(client: MlflowClient) -> dict[str, str]:
-    """Alias -> digest of the checkpoint that it names; empty where nothing is registered."""
-    return {
+    """Alias -> digest of the checkpoint that it names, and of the report that the champion passed; empty where nothing is
+    registered."""
+    found = {
         alias: str(client.get_model_version(MODEL, number).tags["data_version"])
         for model in client.search_registered_models(f"name = '{MODEL}'")
         for alias, number in model.aliases.items()
     }
+    best = champion(client)
+    return {**found, **({f"report of the {CHAMPION}": best.report} if best and best.report else {})}
+
+
+def champion(client: MlflowClient) -> Champion | None:
+    """The checkpoint that is deployed by now; None before the first."""
+    number = _number(client, CHAMPION)
+    if number is None:
+        return None
+    tags = client.get_model_version(MODEL, number).tags
+    return Champion(str(tags["data_version"]), tags.get("report"))
 
 
 def registered(client: MlflowClient, version: str) -> ModelVersion | None:
@@ -97,9 +122,10 @@ def registered(client: MlflowClient, version: str) -> ModelVersion | None:
     return min(found, key=lambda each: int(each.version), default=None)
 
 
-def _champion(client: MlflowClient) -> str | None:
-    aliases: dict[str, str] = client.get_registered_model(MODEL).aliases
-    return str(aliases[CHAMPION]) if CHAMPION in aliases else None
+def _number(client: MlflowClient, alias: str) -> str | None:
+    for model in client.search_registered_models(f"name = '{MODEL}'"):
+        return str(model.aliases[alias]) if alias in model.aliases else None
+    return None
 
 
 def _create(client: MlflowClient) -> None:

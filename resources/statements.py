@@ -24,8 +24,8 @@ INPUT_TAG = "input."
 
 def of_run(client: MlflowClient, run_id: str) -> list[Statement]:
     """Statements of the run, of its datasets and, when its checkpoint was registered, of the registered model. Of a run
-    that is not there (or was deleted) they state nothing."""
-    run = _run(client, run_id)
+    that is not there (was deleted, or has no id) they state nothing."""
+    run = _run(client, run_id) if run_id else None
     if run is None:
         return [_of_tags({}, {}, None), statement("MLflow's datasets", inputs={})]
     datasets = {

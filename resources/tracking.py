@@ -26,6 +26,7 @@ EXPERIMENT = "personamem"
 DIGEST_CHARACTERS = 36
 """MLflow's column for a dataset's digest is that wide; the whole version stands in the input's `version` tag."""
 PARAMETER_CHARACTERS = 6000
+REASON_CHARACTERS = 500
 
 
 class Tracking(dg.ConfigurableResource):
@@ -102,17 +103,20 @@ class Tracking(dg.ConfigurableResource):
         return statements.of_run(self._client(), run_id)
 
     def fail(self, run_id: str, reason: str) -> None:
-        """Close a run whose stage did not end well."""
+        """Close a run whose stage did not end well. Only the first line of the reason is kept: after it come the last lines
+        of a process's log, which Dagster has, and of which nobody knows what they show."""
         client = self._client()
-        client.set_tag(run_id, "failure", reason[:5000])
+        client.set_tag(run_id, "failure", reason.strip().partition("\n")[0][:REASON_CHARACTERS])
         client.set_terminated(run_id, "FAILED")
 
     def aliases(self) -> dict[str, str]:
-        """Alias of the registered model -> version of the checkpoint that it names; empty before the first one."""
-        database = _sqlite_file(self.uri)
-        if database is not None and not database.exists():
-            return {}
-        return registry.aliases(self._client())
+        """Alias of the registered model -> version of the checkpoint that it names, and of the report that the champion
+        passed; empty before the first one."""
+        return registry.aliases(self._client()) if self._begun() else {}
+
+    def champion(self) -> registry.Champion | None:
+        """The champion and the report that it passed; None before the first one."""
+        return registry.champion(self._client()) if self._begun() else None
 
     def url_or_path(self, run_id: str) -> str:
         """Where a person looks at the run: a URL for a server, else the command's database and the run id."""
@@ -120,6 +124,11 @@ class Tracking(dg.ConfigurableResource):
             return f"{self.uri}#{run_id}"
         experiment = self._client().get_run(run_id).info.experiment_id
         return f"{self.uri.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
+
+    def _begun(self) -> bool:
+        """Whether there is anything to ask; a client would make the database."""
+        database = _sqlite_file(self.uri)
+        return database is None or database.exists()
 
     def _client(self) -> MlflowClient:
         import os

@@ -15,7 +15,7 @@ from personamem_pipeline.settings import load_settings
 @pytest.fixture(autouse=True)
 def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
-        if name.startswith("PERSONAMEM_") or name == "OPENAI_API_KEY":
+        if name.startswith("PERSONAMEM_") or name in ("OPENAI_API_KEY", "MLFLOW_TRACKING_URI"):
             monkeypatch.delenv(name)
 
 
@@ -128,7 +128,7 @@ def test_an_address_needs_a_model_and_holds_no_secret(monkeypatch: pytest.Monkey
     with pytest.raises(UserError, match="no model"):
         load_settings()
     monkeypatch.setenv("PERSONAMEM_LLM_MODEL", "m")
-    for url in ("http://me:hunter2@one/v1", "http://one/v1?key=hunter2"):
+    for url in ("http://me:hunter2@one/v1", "http://one/v1?key=hunter2", "http://me:a/hunter2@one/v1"):
         monkeypatch.setenv("PERSONAMEM_LLM_BASE_URL", url)
         with pytest.raises(UserError, match="PERSONAMEM_LLM_API_KEY") as raised:
             load_settings()
@@ -161,6 +161,57 @@ def test_the_address_of_a_vllm_server(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="take it out of the address") as raised:
         load_settings()
     assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "address", "remedy"),
+    [
+        ("MLFLOW_TRACKING_URI", "postgresql://mlflow:hunter2@db/mlflow", "MLFLOW_TRACKING_PASSWORD"),
+        ("MLFLOW_TRACKING_URI", "postgresql://mlflow:hunter2/[@db/mlflow", "MLFLOW_TRACKING_PASSWORD"),
+        ("MLFLOW_TRACKING_URI", "postgresql://db/mlflow?password=hunter2", "http.s. address of an MLflow server"),
+        ("MLFLOW_TRACKING_URI", "postgresql:///mlflow?host=db&password=hunter2", "MLFLOW_TRACKING_PASSWORD"),
+        ("MLFLOW_TRACKING_URI", "https://hunter2@mlflow", "MLFLOW_TRACKING_USERNAME"),
+        ("PERSONAMEM_S3_ENDPOINT", "http://key:hunter2@minio:9000", "AWS_SECRET_ACCESS_KEY"),
+        ("PERSONAMEM_S3_ENDPOINT", "key:hunter2@minio:9000", "AWS_SECRET_ACCESS_KEY"),
+        ("PERSONAMEM_STORE", "s3://key:hunter2@bucket/prefix", "AWS_ACCESS_KEY_ID"),
+        ("PERSONAMEM_STORE", "s3://bucket/prefix?secret_key=hunter2", "AWS_ACCESS_KEY_ID"),
+        ("PERSONAMEM_EMBEDDING_BASE_URL", "http://key:hunter2@one/v1", "PERSONAMEM_EMBEDDING_API_KEY"),
+    ],
+)
+def test_no_address_holds_a_secret(variable: str, address: str, remedy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, address)
+    with pytest.raises(UserError, match=f"{variable}: (.|\n)*{remedy}") as raised:
+        load_settings()
+    assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "address"),
+    [
+        ("MLFLOW_TRACKING_URI", "http://mlflow:5000"),
+        ("MLFLOW_TRACKING_URI", "sqlite:////home/me@work/mlflow.db"),
+        ("MLFLOW_TRACKING_URI", "databricks://profile"),
+        ("PERSONAMEM_S3_ENDPOINT", "http://minio:9000"),
+        ("PERSONAMEM_STORE", "s3://bucket/prefix"),
+        ("PERSONAMEM_STORE", "/data/me@work/store"),
+        ("PERSONAMEM_STORE", "me@work/store"),
+    ],
+)
+def test_any_other_address_is_taken_as_it_is(variable: str, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, address)
+    settings = load_settings()
+    assert address in (settings.mlflow_uri, settings.s3_endpoint, settings.store)
+
+
+def test_an_image_is_named_by_its_digest(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().image is None
+    for digest in ("sha256:" + "a" * 64, "registry:5000/trainer@sha256:" + "a" * 64):
+        monkeypatch.setenv("PERSONAMEM_IMAGE", digest)
+        assert load_settings().image == digest
+    for other in ("local/trainer:checkout", "sha256:" + "A" * 64, "a" * 64, "trainer:1@sha256:" + "a" * 63):
+        monkeypatch.setenv("PERSONAMEM_IMAGE", other)
+        with pytest.raises(UserError, match=r"PERSONAMEM_IMAGE: .* is no digest of an image"):
+            load_settings()
 
 
 def test_where_stages_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

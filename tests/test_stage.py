@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -11,8 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from personamem_pipeline.errors import UserError
+from personamem_pipeline.passports.making import makings
+from personamem_pipeline.passports.sources import CHECKPOINTS
+from personamem_pipeline.presets import load_preset
 from personamem_pipeline.settings import PROJECT
-from personamem_pipeline.stage import Progress
+from personamem_pipeline.stage import Progress, StageJob, StageResult, _finish
+from personamem_pipeline.store import ATTACHED, Store
+from personamem_pipeline.store.runs import JOB, RESULT
 
 CHILD = """
 import os, sys, time
@@ -93,3 +100,102 @@ def test_a_stage_says_that_it_is_alive(caplog: pytest.LogCaptureFixture) -> None
         while "alive for 0 min" not in caplog.text:
             assert time.monotonic() < deadline
             time.sleep(0.01)
+
+
+class Training:
+    """A stage that counts how often it really worked, and its job."""
+
+    def __init__(self, directory: Path, kind: str = CHECKPOINTS) -> None:
+        self.count, self.kind, self.loss = 0, kind, 0.5
+        self.job = StageJob(
+            stage="sft_checkpoint", store=str(directory / "store"), scratch=str(directory / "scratch"),
+            inputs={"training_dataset": "0" * 64}, preset=load_preset("demo"), code_version="test",
+            mlflow_uri="http://somebody:secret@mlflow",
+        )  # fmt: skip
+        self.scratch, self.store = Path(self.job.scratch), Store(self.job.store)
+
+    def __call__(self, job: StageJob, progress: Progress) -> StageResult:
+        self.count += 1
+        assert not (self.scratch / RESULT).exists()
+        (self.scratch / "checkpoint-2").mkdir(exist_ok=True)
+        (self.scratch / "teacher.json").write_text("{}")
+        (self.scratch / "curves.png").write_bytes(b"png")
+        with self.store.staging() as made:
+            (made / "passport.json").write_text("{}")
+            version = self.store.put_directory(self.kind, made, parents=job.inputs, producer={}).version
+        paths = {"curves": str(self.scratch / "curves.png")}
+        return StageResult(
+            kind=self.kind, version=version, metrics={"loss": self.loss}, paths=paths, notes={"a": "*b*"}
+        )
+
+    def run(self, **job: object) -> StageResult:
+        return _finish(self, self.job.model_copy(update=job), Progress())
+
+
+def left(scratch: Path) -> set[str]:
+    return {path.name for path in scratch.iterdir()}
+
+
+def test_a_fault_after_a_training_does_not_cost_the_training(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    training = Training(tmp_path)
+
+    def faulty(job: StageJob, progress: Progress) -> StageResult:
+        result = training(job, progress)
+        (training.store.path(CHECKPOINTS, result.version) / ATTACHED).write_text("in the way")
+        return result
+
+    with pytest.raises(OSError):
+        _finish(faulty, training.job, Progress())
+    assert left(training.scratch) >= {"checkpoint-2", "teacher.json", RESULT, JOB}
+    (version,) = training.store.versions(CHECKPOINTS)
+    (training.store.path(CHECKPOINTS, version) / ATTACHED).unlink()
+    with caplog.at_level("INFO", logger="personamem"):
+        first, second = training.run(), training.run(mlflow_run_id="f00")
+    assert training.count == 1 and "finished before" in caplog.text
+    assert first == second and first.version == version
+    assert first.metrics == {"loss": 0.5} and first.notes == {"a": "*b*"} and Path(first.paths["curves"]).is_file()
+    assert left(training.scratch) == {"curves.png", RESULT, JOB}
+    assert [made.mlflow_run for made in makings(training.store, version)].count("f00") == 1
+    assert len(makings(training.store, version)) == 2, "each run records its own"
+    assert "secret" not in (training.scratch / JOB).read_text()
+    assert json.loads((training.scratch / JOB).read_text())["inputs"] == training.job.inputs
+
+
+def test_a_result_that_is_not_whole_any_more_is_made_again(tmp_path: Path) -> None:
+    training = Training(tmp_path)
+    version = training.run().version
+    (training.store.path(CHECKPOINTS, version) / "passport.json").write_text("{} ")
+    assert training.run().version == version and training.count == 2
+    training.store.check(CHECKPOINTS, version)
+
+
+@pytest.mark.parametrize(
+    "other", [{"code_version": "other"}, {"inputs": {"training_dataset": "1" * 64}}, {"inputs": {}}]
+)
+def test_another_work_in_the_same_directory_is_done(other: dict[str, object], tmp_path: Path) -> None:
+    training = Training(tmp_path)
+    training.run()
+    training.run(**other)
+    assert training.count == 2
+    training.run(**other)
+    assert training.count == (2 if other.get("inputs", True) else 3), (
+        "without parents nothing names what it is made from"
+    )
+
+
+def test_a_report_is_made_anew_and_so_is_what_no_check_lets_pass(tmp_path: Path) -> None:
+    report, broken = Training(tmp_path / "a", "reports"), Training(tmp_path / "b")
+    broken.loss = float("nan")
+    for training in (report, broken):
+        training.run()
+        training.run()
+        assert training.count == 2
+
+
+def test_a_commit_that_is_none_is_told_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("personamem_pipeline.stage.PROJECT", tmp_path)  # an image has no working tree
+    monkeypatch.setenv("PERSONAMEM_GIT_COMMIT", "v1.0-3-gabc")
+    training = Training(tmp_path)
+    with pytest.raises(UserError, match="is no commit") as refused:
+        training.run()
+    assert training.count == 0 and "--exclude='*'" in str(refused.value)

@@ -26,7 +26,7 @@ from personamem_pipeline.evaluation.models import (
 from personamem_pipeline.evaluation.provenance import refuse_trained_on
 from personamem_pipeline.evaluation.runner import Runner, Spent
 from personamem_pipeline.evaluation.source import Source
-from personamem_pipeline.evaluation.systems.build import Needs, selected
+from personamem_pipeline.evaluation.systems.build import Needs, selected, unfamiliar
 from personamem_pipeline.evaluation.timings import Timing, timings, write_beside
 from personamem_pipeline.memory.generators.find import PUBLISHED, FoundModel, find_model
 from personamem_pipeline.passports.records import PASSPORT, read_passport
@@ -75,6 +75,8 @@ def evaluate_directly(
     chosen, remarks = selected(config, memory, source)
     if local is not None:
         remarks += _training_of(local.directory, source, store)
+        if _trained_on(local.directory) is not None:
+            remarks += unfamiliar(chosen, memory, (MODEL,))
     if rejected:
         remarks.append(f"{len(rejected)} rows of the table cannot be asked; the first: {rejected[0].reason}")
     for remark in remarks:
@@ -122,7 +124,7 @@ def _model(direct: Direct, found: FoundModel | None, progress: Progress) -> tupl
 
 def _training_of(directory: Path, source: Source, store: Store) -> list[str]:
     """Refuses a checkpoint of this project that was trained on the people asked about; a remark where nobody can tell."""
-    version = read_passport(directory).inputs.get("training_dataset") if (directory / PASSPORT).is_file() else None
+    version = _trained_on(directory)
     if version is None:
         return []
     dataset = store.path("training_dataset", version)
@@ -132,6 +134,11 @@ def _training_of(directory: Path, source: Source, store: Store) -> list[str]:
         ]
     refuse_trained_on(dataset, set(source.by_person))
     return []
+
+
+def _trained_on(directory: Path) -> str | None:
+    """The training_dataset of a checkpoint of this project; None for any other model."""
+    return read_passport(directory).inputs.get("training_dataset") if (directory / PASSPORT).is_file() else None
 
 
 def _nothing_watched(config: EvaluationConfig) -> Any:

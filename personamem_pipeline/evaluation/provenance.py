@@ -9,9 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
-from personamem_pipeline.arrow import stream_parquet
+from personamem_pipeline.arrow import column, stream_parquet
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.lineage import GRAPH
 from personamem_pipeline.passports.chain import Thing, walk
@@ -98,8 +96,7 @@ def refuse_shared_persons(store: Store, rows: Sequence[Mapping[str, Any]], perso
 def refuse_trained_on(training_dataset: Path, persons: set[str]) -> None:
     """Refuse people who are in a training dataset's directory."""
     path = training_dataset / HISTORIES
-    trained_on = set(pq.read_table(path, columns=["person_id"])["person_id"].to_pylist())
-    if shared := sorted(trained_on & persons):
+    if shared := sorted(persons.intersection(column(path, "person_id"))):
         raise UserError(
             f"{len(shared)} people of the benchmark are in the training data, the first is {shared[0]}",
             where=path,

@@ -7,11 +7,12 @@ They are made only with papers and parents whose bytes were found whole: what ca
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from personamem_pipeline.errors import IntegrityError
 from personamem_pipeline.lineage import GRAPH
 from personamem_pipeline.passports.chain import SHORT
-from personamem_pipeline.passports.comparing import disagreements, manifest_says, passport_says
+from personamem_pipeline.passports.comparing import CODE, STAGE, disagreements, manifest_says, passport_says
 from personamem_pipeline.passports.examine import DATASET, Look, Looks, above
 from personamem_pipeline.passports.links import Link, broken, compare
 from personamem_pipeline.passports.records import PASSPORT, Author, Passport, read_passport
@@ -53,13 +54,18 @@ def _manifest(look: Look, passport: Passport) -> Link:
     label, what = look.thing.label, "passport agrees with the manifest"
     assert look.manifest is not None  # the caller looks only at what is whole
     path = look.directory / PASSPORT
-    problems = disagreements([passport_says(path.read_bytes(), path), manifest_says(look.manifest)])
+    own = manifest_says(look.manifest)
+    silent = sorted({STAGE, CODE} - set(own.facts))
+    own = replace(own, about=own.about - set(silent))
+    problems = disagreements([passport_says(path.read_bytes(), path), own])
     section, config = passport.preset.get("digest"), look.manifest.producer.get("config")
     if config not in (None, section):
         problems.append(f"preset section: the passport says {section}, the manifest says {config}")
     if problems:
         means = "two papers of the checkpoint tell different stories of its origin"
         return broken(label, what, problems, means)
+    if silent:
+        return Link(label, what, "gap", f"the manifest states no {' and no '.join(silent)}", "only its passport does")
     return Link(label, what, "ok", f"stage, code version, {len(passport.inputs)} parents")
 
 

@@ -1,30 +1,29 @@
-"""What lies beside a chain and must agree with it: makings, the files that the seeds came from, other people's benchmarks.
+"""What lies beside a chain and must agree with it: makings, and the files that the seeds came from.
 
-None of it is covered by the checkpoint's version. A making is bound to the checkpoint by what it names; a source file by
-the digest in a shard's producer; a benchmark by nobody, so what is found there is a note.
+None of it is covered by the checkpoint's version. A making is bound to the checkpoint by what it names: that it agrees with
+the passport shows that nobody mixed papers up, and nothing proves the rest (commit, image, machine, run), which whoever may
+write there may state, unless it was signed; so it is a note. A source file is bound by the digest in a shard's producer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
-import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from personamem_pipeline.errors import IntegrityError
 from personamem_pipeline.passports.chain import SHORT
-from personamem_pipeline.passports.examine import DATASET, Look, Looks
+from personamem_pipeline.passports.code import CODE
+from personamem_pipeline.passports.examine import Look, Looks
 from personamem_pipeline.passports.links import Link
 from personamem_pipeline.passports.records import FILE, MAKINGS, PASSPORT, Making, Passport, read_passport
-from personamem_pipeline.questions.copying import HISTORIES
 from personamem_pipeline.seeds import digest
-from personamem_pipeline.store import Store, sha256_file
+from personamem_pipeline.store import sha256_file
 
 
-def making_links(look: Look, attached: Mapping[str, bytes]) -> Iterator[Link]:
-    """One link for each making among a checkpoint's attachments (name -> content)."""
+def making_links(look: Look, attached: Mapping[str, bytes], signed: Container[str] = ()) -> Iterator[Link]:
+    """One link for each making among a checkpoint's attachments (name -> content); somebody stands for those `signed`."""
     label = look.thing.label
     makings = {name: content for name, content in sorted(attached.items()) if name.startswith(f"{MAKINGS}/")}
     if not makings:
@@ -38,7 +37,12 @@ def making_links(look: Look, attached: Mapping[str, bytes]) -> Iterator[Link]:
         else:
             making = Making.model_validate_json(content)
             run = f", Dagster run {making.dagster.run_id[:8]}" if making.dagster else ""
-            yield Link(label, f"making {Path(name).stem}", "ok", f"finished {making.finished}{run}")
+            found, what = f"finished {making.finished}{run}", f"making {Path(name).stem}"
+            if name in signed:
+                yield Link(label, what, "ok", f"{found}; signed")
+            else:
+                means = "a making agrees with the passport; its commit, image, machine and run are stated, not proven"
+                yield Link(label, what, "note", found, means)
 
 
 def _making_problems(name: str, content: bytes, look: Look) -> list[str]:
@@ -76,8 +80,22 @@ def _unlike(making: Making, passport: Passport) -> list[str]:
     return problems
 
 
-def source_links(looks: Looks, project: Path) -> Iterator[Link]:
-    """One link for each file that rows of the chain came from: the seeds' file or tables, released tables, padding."""
+def commit_of(look: Look, attached: Mapping[str, bytes]) -> str | None:
+    """The commit that a checkpoint's last making states; None where it states none, or is no making of it."""
+    for name, content in sorted(attached.items(), reverse=True):
+        if name.startswith(f"{MAKINGS}/") and not _making_problems(Path(name).stem, content, look):
+            git = Making.model_validate_json(content).git
+            return git.commit if git else None
+    return None
+
+
+def source_links(looks: Looks, project: Path, commit: str | None = None) -> list[Link]:
+    """One link for each file that rows of the chain came from (the seeds' file or tables, released tables, padding), those
+    that differ first. `commit` is where the checkpoint's making says that the program was."""
+    return sorted(_source_links(looks, project, commit), key=lambda link: ("BROKEN", "gap", "ok").index(link.status))
+
+
+def _source_links(looks: Looks, project: Path, commit: str | None) -> Iterator[Link]:
     users: dict[tuple[str, str], list[str]] = {}
     for look in looks.values():
         if look.manifest is None:
@@ -90,7 +108,7 @@ def source_links(looks: Looks, project: Path) -> Iterator[Link]:
             users.setdefault(source, []).append(look.thing.label)
     for (path, sha256), labels in sorted(users.items()):
         about = labels[0] + (f" and {len(labels) - 1} more" if len(labels) > 1 else "")
-        yield _source(about, path, sha256, project / Path(path).expanduser())
+        yield _source(about, path, sha256, project / Path(path).expanduser(), commit)
 
 
 def _source_files(producer: Mapping[str, str]) -> dict[str, str]:
@@ -98,37 +116,16 @@ def _source_files(producer: Mapping[str, str]) -> dict[str, str]:
     return {key.removeprefix(FILE): value for key, value in sorted(producer.items()) if key.startswith(FILE)}
 
 
-def _source(about: str, path: str, sha256: str, file: Path) -> Link:
+def _source(about: str, path: str, sha256: str, file: Path, commit: str | None) -> Link:
     what = f"source {path}"
     if not file.is_file():
         means = "the stored rows are whole, but that they came from this file cannot be shown here"
         return Link(about, what, "gap", f"{file} is not here; its sha256 was {sha256}", means)
-    if (found := sha256_file(file)) != sha256:
+    if (found := sha256_file(file)) != sha256 and Path(path).parts[0] in CODE:
+        where = f"of commit {commit[:SHORT]}" if commit else "of another commit, which no making names"
+        means = f"the file belongs to the program and has another digest today; the one that was read is that {where}"
+        return Link(about, what, "gap", f"sha256 is {found}, named is {sha256}", means)
+    if found != sha256:
         means = "the file was changed since: drawn from it as it is now, the rows would be others than the stored ones"
         return Link(about, what, "BROKEN", f"sha256 is {found}, named is {sha256}", means)
     return Link(about, what, "ok", f"{file.stat().st_size:,} bytes hashed")
-
-
-def benchmark_links(store: Store, looks: Looks) -> Iterator[Link]:
-    """A note for each benchmark in the store: whether somebody who is asked about there was trained on."""
-    for look in looks.values():
-        if look.thing.name != DATASET or not look.whole(HISTORIES):
-            continue
-        trained_on = _persons(look.directory)
-        for benchmark in store.versions("benchmark"):
-            what = f"shares nobody with benchmark {benchmark[:SHORT]}"
-            try:
-                shared = sorted(trained_on & _persons(store.verified("benchmark", benchmark)))
-            except IntegrityError as error:
-                yield Link(look.thing.label, what, "note", f"that benchmark is broken: {error.problem}")
-                continue
-            if shared:
-                found = f"{len(shared)} people are in both, the first is {shared[0]}"
-                means = f"results on benchmark {benchmark[:SHORT]} are no evidence of what it does for new people"
-                yield Link(look.thing.label, what, "note", found, means)
-            else:
-                yield Link(look.thing.label, what, "ok", f"{len(trained_on)} people trained on")
-
-
-def _persons(dataset: Path) -> set[str]:
-    return set(pq.read_table(dataset / HISTORIES, columns=["person_id"])["person_id"].to_pylist())

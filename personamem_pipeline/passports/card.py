@@ -136,4 +136,4 @@ def _origin(passport: Passport, version: str) -> str:
         **({"base model": passport.base} if passport.base else {}),
         "packages": packages,
     }
-    return f"{table(stated)}\n\nRecompute every digest down to the seeds: `personamem verify {CHECKPOINTS}/{version}`."
+    return f"{table(stated)}\n\nRecompute every digest down to the seeds: `personamem verify {version}`."

@@ -29,11 +29,17 @@ def git_of(project: Path, stated: str | None = None) -> Git:
 
     Raises `NoCommit`, with the reason, where neither knows, and `UserError` for a stated one that is none.
     """
-    if stated and not (project / ".git").exists():
-        return _stated(stated)
+    if (told := check_stated(project, stated)) is not None:
+        return told
     _ask(project, "ls-files", "--error-unmatch", "--", *(f"{name}/__init__.py" for name in CODE))
     commit = _ask(project, "rev-parse", "--verify", "HEAD").strip()
     return Git(commit=commit, dirty=bool(_ask(project, "status", "--porcelain", "--", *CODE).strip()))
+
+
+def check_stated(project: Path, stated: str | None) -> Git | None:
+    """The commit that the image states, None where a working tree knows or nobody states any; `UserError` for one that is
+    none. Asks no git, so that a stage can tell before its work."""
+    return _stated(stated) if stated and not (project / ".git").exists() else None
 
 
 def _stated(text: str) -> Git:
@@ -43,7 +49,7 @@ def _stated(text: str) -> Git:
             f"{text!r} is no commit",
             where="the commit that the image states",
             expected=f"40 hex digits, with {DIRTY} where there were changes",
-            remedy="build the image with GIT_SHA=$(git describe --always --abbrev=40 --dirty)",
+            remedy="build the image with GIT_SHA=$(git describe --always --abbrev=40 --dirty --exclude='*')",
         )
     return Git(commit=commit, dirty=text.endswith(DIRTY))
 

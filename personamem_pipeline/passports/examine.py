@@ -14,7 +14,7 @@ from personamem_pipeline.errors import IntegrityError
 from personamem_pipeline.lineage import GRAPH
 from personamem_pipeline.passports.chain import SHORT, Thing, walk
 from personamem_pipeline.passports.links import Link, changed_file, gone, other_manifest, stray_file
-from personamem_pipeline.store import ATTACHED, MANIFEST, Manifest, read_manifest, sha256_file
+from personamem_pipeline.store import MANIFEST, Manifest, file_problems, read_manifest
 
 DATASET = "training_dataset"
 """The asset on whose rows checkpoints are trained."""
@@ -102,20 +102,13 @@ def examine(thing: Thing, directory: Path) -> Look:
 
 def broken_files(directory: Path, manifest: Manifest) -> Iterator[tuple[str, str, str]]:
     """(path, what is wrong, what it means where that is not the usual) of every file that is missing, changed or stray."""
-    for entry in manifest.files:
-        path = directory / entry.path
-        if not path.is_file():
-            yield entry.path, "is missing", ""
-        elif (found := sha256_file(path)) != entry.sha256:
-            yield entry.path, f"sha256 is {found[:SHORT]}…, listed is {entry.sha256[:SHORT]}…", ""
+    for problem in file_problems(directory, manifest):
+        found = f"sha256 is {problem.found[:SHORT]}…, listed is {problem.listed[:SHORT]}…"
+        told = {"missing": "is missing", "changed": found, "stray": "is in no manifest"}[problem.how]
+        yield problem.path, told, stray_file() if problem.how == "stray" else ""
     if (directory / MANIFEST).read_text() != manifest.text:
         # What a digest is taken over is read out of the file; a word of it that nobody reads may have been changed, too.
         yield MANIFEST, "is not written as the store writes it", changed_file(MANIFEST, "")
-    listed = {MANIFEST, *(entry.path for entry in manifest.files)}
-    for path in sorted(directory.rglob("*")):
-        name = path.relative_to(directory)
-        if (path.is_file() or path.is_symlink()) and name.as_posix() not in listed and name.parts[0] != ATTACHED:
-            yield name.as_posix(), "is in no manifest", stray_file()
 
 
 def _placed(thing: Thing, manifest: Manifest) -> Iterator[Link]:

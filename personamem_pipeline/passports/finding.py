@@ -1,4 +1,7 @@
-"""Which checkpoint a person means: a directory, how a version begins, or an asset's name for the newest of it.
+"""Which checkpoint a person means: a directory, an address, how a version begins, or an asset's name for the newest of it.
+
+An address is what Dagster, MLflow and cards show, `<store>/checkpoints/<version>`: it is also understood where no such
+directory is on this machine, because the store is in a bucket, or only its end was copied.
 
 The newest is the one that was finished last: as its makings say, or, without one, when it was put into the store. A
 training that ends with a checkpoint that is there already adds a making, and so makes it the newest again.
@@ -6,25 +9,24 @@ training that ends with a checkpoint that is there already adds a making, and so
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from personamem_pipeline.errors import IntegrityError, UserError
 from personamem_pipeline.lineage import GRAPH, materialize_command
 from personamem_pipeline.passports.making import makings
-from personamem_pipeline.passports.records import MAKINGS, PASSPORT, Making
+from personamem_pipeline.passports.records import PASSPORT, parse_passport
 from personamem_pipeline.passports.sources import CHECKPOINTS
-from personamem_pipeline.store import ATTACHED, MANIFEST, Store
+from personamem_pipeline.seeds import digest
+from personamem_pipeline.settings import load_settings
+from personamem_pipeline.store import MANIFEST, Manifest, Store, attached_files
 from personamem_pipeline.store.place import VERSION
 
 STAGES = tuple(name for name, node in GRAPH.items() if node.kind == CHECKPOINTS)
 HEX = frozenset("0123456789abcdef")
-VERIFY = "run `personamem verify`, which names every broken paper"
+ADDRESS = re.compile(rf"(?:(?P<store>.+)/)?{CHECKPOINTS}/(?P<version>{VERSION.pattern})/?")
 LEAST = 4
 """Characters of a version by which it may be named."""
 
@@ -46,9 +48,41 @@ class FoundCheckpoint:
         """What lies beside it: name -> content."""
         if self.copy is None:
             return store.attachments(CHECKPOINTS, str(self.version))
-        place = self.copy / ATTACHED
-        files = sorted(path for path in place.rglob("*") if path.is_file())
-        return {path.relative_to(place).as_posix(): path.read_bytes() for path in files}
+        return attached_files(self.copy)
+
+    def paper(self, store: Store, manifest: Manifest, name: str) -> bytes:
+        """One of its small files, after its digest was compared with the manifest's, and without reading its weights."""
+        if self.copy is None:
+            return store.read(CHECKPOINTS, manifest.version, name)
+        path, listed = self.copy / name, {entry.path: entry.sha256 for entry in manifest.files}
+        content = path.read_bytes() if path.is_file() else b""
+        if digest(content) != listed.get(name):
+            raise IntegrityError(f"{name} is missing or was changed", where=path, remedy="copy the checkpoint again")
+        return content
+
+
+def on_disk(store: Store) -> bool:
+    """Whether a store's local directory is the store, and no mirror of what was read from a bucket."""
+    return store.url == str(store.root)
+
+
+def store_of(asked: str | None, name: str) -> Store:
+    """The store that was asked for, else the one that a checkpoint's address names, else this installation's."""
+    if asked and "://" not in asked and not Path(asked).is_dir():
+        raise UserError("no such directory", where=asked, expected="a store: checkpoints/, training_dataset/, ...")
+    return Store(asked or _named_store(name) or load_settings().store)
+
+
+def _named_store(name: str) -> str | None:
+    """The store in an address. A directory is taken for one only where data lie beside its checkpoints."""
+    if "://" in name:
+        address = ADDRESS.fullmatch(name)
+        return address["store"] if address else None
+    folder = Path(name).resolve().parent
+    kinds = {node.kind for node in GRAPH.values()} - {CHECKPOINTS}
+    if "/" in name and folder.name == CHECKPOINTS and any((folder.parent / kind).is_dir() for kind in kinds):
+        return str(folder.parent)
+    return None
 
 
 def find_checkpoint(name: str, store: Store) -> FoundCheckpoint | None:
@@ -59,12 +93,14 @@ def find_checkpoint(name: str, store: Store) -> FoundCheckpoint | None:
     """
     if name in STAGES:
         return FoundCheckpoint(newest(store, name))
-    directory = Path(name)
-    if "/" in name or (directory / MANIFEST).is_file():
-        if not directory.is_dir():
-            return None
-        own = directory.resolve().name
-        return FoundCheckpoint(own if VERSION.fullmatch(own) else None, copy=directory)
+    directory, address = Path(name), ADDRESS.fullmatch(name)
+    if directory.is_dir() and ("/" in name or (directory / MANIFEST).is_file()):
+        place = directory.resolve()
+        version = place.name if VERSION.fullmatch(place.name) else None
+        own = on_disk(store) and place.parent == (store.root / CHECKPOINTS).resolve()
+        return FoundCheckpoint(version, copy=None if version and own else directory)
+    if address:
+        return FoundCheckpoint(address["version"]) if store.has(CHECKPOINTS, address["version"]) else None
     if len(name) < LEAST or not HEX.issuperset(name):
         return None
     found = sorted(version for version in store.versions(CHECKPOINTS) if version.startswith(name))
@@ -78,20 +114,6 @@ def find_checkpoint(name: str, store: Store) -> FoundCheckpoint | None:
     return FoundCheckpoint(found[0]) if found else None
 
 
-def newest_making(attached: Mapping[str, bytes], version: str) -> Making | None:
-    """The last making among a checkpoint's attachments, by its name; `IntegrityError` where that is none of `version`."""
-    names = sorted(name for name in attached if name.startswith(f"{MAKINGS}/"))
-    if not names:
-        return None
-    try:
-        making = Making.model_validate_json(attached[names[-1]])
-    except ValidationError as error:
-        raise IntegrityError(f"not a making: {error.errors()[0]['msg']}", where=names[-1], remedy=VERIFY) from error
-    if making.checkpoint != version:
-        raise IntegrityError(f"it is about {making.checkpoint}", where=names[-1], expected=version, remedy=VERIFY)
-    return making
-
-
 def newest(store: Store, stage: str) -> str:
     """The version of the checkpoint of this stage that was finished last.
 
@@ -100,7 +122,7 @@ def newest(store: Store, stage: str) -> str:
     times = {
         version: finished(store, version) or put
         for version, put in store.stored(CHECKPOINTS).items()
-        if _stage(store, version) == stage
+        if stage_of(store, FoundCheckpoint(version), store.manifest(CHECKPOINTS, version)) == stage
     }
     if times:
         return max(times, key=lambda version: (times[version], version))
@@ -121,10 +143,11 @@ def finished(store: Store, version: str) -> float | None:
     return max((moment.timestamp() for moment in moments), default=None)
 
 
-def _stage(store: Store, version: str) -> str | None:
-    """The stage that made a checkpoint: as its manifest says, or else its passport; None where neither does."""
-    manifest = store.manifest(CHECKPOINTS, version)
+def stage_of(store: Store, found: FoundCheckpoint, manifest: Manifest) -> str | None:
+    """The stage that made a checkpoint: as its manifest says, or else its passport; None where neither does.
+
+    `IntegrityError` where the passport has to be asked and is damaged.
+    """
     if "stage" in manifest.producer or not any(entry.path == PASSPORT for entry in manifest.files):
         return manifest.producer.get("stage")
-    passport = json.loads(store.read(CHECKPOINTS, version, PASSPORT))
-    return str(passport.get("stage"))
+    return parse_passport(found.paper(store, manifest, PASSPORT), found.copy or manifest.version).stage

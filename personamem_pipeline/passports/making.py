@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 import platform
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import distributions
+from pathlib import Path
 
 from personamem_pipeline.errors import IntegrityError
 from personamem_pipeline.passports.code import NoCommit, git_of
@@ -58,15 +60,18 @@ def attach_making(store: Store, making: Making) -> str:
 
 
 def makings(store: Store, version: str) -> list[Making]:
-    """Every making of a checkpoint, the oldest first. `IntegrityError` for one that is none, or is another version's."""
+    """Every making of a checkpoint in the store, the oldest first."""
+    return makings_among(store.attachments(CHECKPOINTS, version), version, store.address(CHECKPOINTS, version))
+
+
+def makings_among(attached: Mapping[str, bytes], version: str, address: Path | str) -> list[Making]:
+    """The makings among a checkpoint's attachments (name -> content), the oldest first. `IntegrityError` for one that is
+    none, or is another version's."""
     found: list[Making] = []
-    for name, data in sorted(store.attachments(CHECKPOINTS, version).items()):
+    for name, data in sorted(attached.items()):
         if not name.startswith(f"{MAKINGS}/"):
             continue
-        where, remedy = (
-            f"{store.address(CHECKPOINTS, version)} {name}",
-            "delete this file: the checkpoint is whole without it",
-        )
+        where, remedy = f"{address} {name}", "delete this file: the checkpoint is whole without it"
         try:
             making = Making.model_validate_json(data)
         except ValueError as error:

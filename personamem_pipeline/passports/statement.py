@@ -103,7 +103,8 @@ def _code(making: Making | None) -> Iterator[dict[str, Any]]:
         git = making.git
         yield {"name": "code", "digest": {"gitCommit": git.commit}, "annotations": {"dirty": git.dirty}}
     if making and making.image:
-        yield {"name": "image", "digest": {"sha256": making.image.rpartition("sha256:")[2]}}
+        _, found, sha256 = making.image.rpartition("sha256:")
+        yield {"name": "image", **({"digest": {"sha256": sha256}} if found else {"uri": making.image})}
 
 
 def _run(making: Making) -> dict[str, Any]:

@@ -7,24 +7,20 @@ what it says cannot be believed, everybody of its dataset counts as seen: nothin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 from typing import Literal
-
-from pydantic import ValidationError
 
 from personamem_pipeline.errors import IntegrityError
 from personamem_pipeline.lineage import GRAPH
 from personamem_pipeline.passports.chain import SHORT, Thing, walk
 from personamem_pipeline.passports.examine import DATASET
-from personamem_pipeline.passports.finding import FoundCheckpoint
-from personamem_pipeline.passports.records import PASSPORT, ROWS, Passport, RowsUsed
+from personamem_pipeline.passports.finding import FoundCheckpoint, stage_of
+from personamem_pipeline.passports.records import PASSPORT, ROWS, RowsUsed, parse_passport
 from personamem_pipeline.passports.seen_rows import dataset_rows
 from personamem_pipeline.passports.sources import BASE, CHECKPOINTS
 from personamem_pipeline.passports.used import parse_rows, steps_of
-from personamem_pipeline.seeds import digest
 from personamem_pipeline.store import Manifest, Store, read_manifest
 
 How = Literal["directly", "through a parent", "cannot be told", "by no step"]
@@ -68,11 +64,16 @@ def rows_of(store: Store, found: FoundCheckpoint) -> list[Touched]:
     def visit(thing: Thing) -> dict[str, str]:
         own = thing.version == root.version
         manifest = root if own else store.manifest(CHECKPOINTS, thing.version)
-        used, problem = _used(manifest, _papers(store, manifest, found.copy if own else None))
+        used, problem = _used(store, found if own else FoundCheckpoint(thing.version), manifest, thing.name)
         touched.append(Touched(thing.version, thing.name, used, problem))
         return {name: version for name, version in manifest.parents.items() if _trained(name)}
 
-    walk({root.producer.get("stage", ""): root.version}, visit)
+    stage = stage_of(store, found, root)
+    if stage not in GRAPH:
+        raise IntegrityError(
+            f"its papers say that {stage} made it", where=found.directory(store), expected="an asset of the graph"
+        )
+    walk({stage: root.version}, visit)
     return touched
 
 
@@ -87,9 +88,9 @@ def sights(store: Store, name: str) -> list[Sight]:
     def sight(version: str) -> Sight | None:
         try:
             manifest = store.manifest(CHECKPOINTS, version)
+            stage = stage_of(store, FoundCheckpoint(version), manifest) or "checkpoint"
         except IntegrityError as error:
             return Sight(version, "checkpoint", "cannot be told", why=error.problem)
-        stage = manifest.producer.get("stage", "checkpoint")
         own = _own_sight(version, stage, manifest)
         if own and own.retrain:
             return own
@@ -101,7 +102,7 @@ def sights(store: Store, name: str) -> list[Sight]:
     def _own_sight(version: str, stage: str, manifest: Manifest) -> Sight | None:
         if stage == BASE:
             return None
-        used, problem = _used(manifest, _papers(store, manifest, None))
+        used, problem = _used(store, FoundCheckpoint(version), manifest, stage)
         if DATASET not in manifest.parents:
             return Sight(version, stage, "cannot be told", why="it does not say which dataset it was trained on")
         try:
@@ -126,31 +127,14 @@ def _trained(name: str) -> bool:
     return name in GRAPH and GRAPH[name].kind == CHECKPOINTS and name != BASE
 
 
-def _papers(store: Store, manifest: Manifest, copy: Path | None) -> Callable[[str], bytes]:
-    """How a checkpoint's small files are read: after their digests were compared, and without its weights."""
-
-    def read(name: str) -> bytes:
-        if copy is None:
-            return store.read(CHECKPOINTS, manifest.version, name)
-        path, listed = copy / name, {entry.path: entry.sha256 for entry in manifest.files}
-        content = path.read_bytes() if path.is_file() else b""
-        if digest(content) != listed.get(name):
-            raise IntegrityError(f"{name} is missing or was changed", where=path, remedy="copy the checkpoint again")
-        return content
-
-    return read
-
-
-def _used(manifest: Manifest, read: Callable[[str], bytes]) -> tuple[RowsUsed | None, str]:
+def _used(store: Store, found: FoundCheckpoint, manifest: Manifest, stage: str) -> tuple[RowsUsed | None, str]:
     """(the rows that a checkpoint's steps saw, why they are not known): only papers that are the manifest's are read."""
-    if manifest.producer.get("stage") == BASE:
+    if stage == BASE:
         return None, ""
     try:
-        passport = Passport.model_validate_json(read(PASSPORT))
+        passport = parse_passport(found.paper(store, manifest, PASSPORT), PASSPORT)
         if passport.format < 2:
             return None, f"its passport, format {passport.format}, does not say which rows it saw"
-        return parse_rows(read(ROWS), ROWS), ""
+        return parse_rows(found.paper(store, manifest, ROWS), ROWS), ""
     except IntegrityError as error:
         return None, error.problem
-    except ValidationError as error:
-        return None, f"{PASSPORT} is not a passport: {error.errors()[0]['msg']}"

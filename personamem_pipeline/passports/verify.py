@@ -12,14 +12,14 @@ from pathlib import Path
 
 from personamem_pipeline.errors import IntegrityError, UserError
 from personamem_pipeline.passports.agreement import passport_links
-from personamem_pipeline.passports.beside import benchmark_links, making_links, source_links
+from personamem_pipeline.passports.beside import commit_of, making_links, source_links
 from personamem_pipeline.passports.chain import SHORT, Thing, walk
 from personamem_pipeline.passports.examine import DATASET, Look, examine
-from personamem_pipeline.passports.finding import STAGES, FoundCheckpoint
+from personamem_pipeline.passports.finding import STAGES, FoundCheckpoint, on_disk, stage_of
 from personamem_pipeline.passports.links import Link, Verification, changed_file, gone
 from personamem_pipeline.passports.records import PASSPORT
-from personamem_pipeline.passports.seen_rows import dataset_link
-from personamem_pipeline.passports.signing import verify_signature
+from personamem_pipeline.passports.seen_rows import benchmark_links, dataset_link
+from personamem_pipeline.passports.signing import signed_makings, verify_signature
 from personamem_pipeline.passports.sources import CHECKPOINTS
 from personamem_pipeline.settings import PROJECT
 from personamem_pipeline.store import MANIFEST, Store, read_manifest
@@ -53,18 +53,19 @@ def verify(
         found_out = "nothing here names its version"
         result.links.append(Link(root.label, "is the version asked for", "gap", found_out, means))
     walk({root.name: root.version}, visit)
+    first, beside = looks[root.name, root.version], found.attached(store)
     if public_key:
-        result.links.append(_signature(looks[root.name, root.version], found.attached(store), public_key))
+        result.links.append(_signature(first, beside, public_key))
     for look in looks.values():
         if look.thing.name == DATASET and look.manifest is not None:
             result.links.append(dataset_link(look, looks))
         if look.thing.kind == CHECKPOINTS and look.manifest is not None:
             if look.whole(PASSPORT):
                 result.links += passport_links(look, looks, store)
-            own = is_root(look.thing)
-            attached = found.attached(store) if own else store.attachments(CHECKPOINTS, look.thing.version)
-            result.links += making_links(look, attached)
-    result.links += source_links(looks, project)
+            attached = beside if look is first else store.attachments(CHECKPOINTS, look.thing.version)
+            signed = signed_makings(attached, public_key) if public_key else ()
+            result.links += making_links(look, attached, signed)
+    result.links += source_links(looks, project, commit_of(first, beside))
     result.links += benchmark_links(store, looks)
     return result
 
@@ -73,8 +74,11 @@ def _root(store: Store, found: FoundCheckpoint) -> Thing | Link:
     """Where the walk begins; a broken link where the checkpoint cannot even say which asset it is."""
     about = f"checkpoint {found.version[:SHORT] if found.version else found.copy}"
     try:
-        directory = found.directory(store)
-        manifest = read_manifest(directory)
+        if found.copy or on_disk(store):
+            manifest = read_manifest(found.directory(store))
+        else:  # a local copy of what was in the bucket once is not believed
+            manifest = store.manifest(CHECKPOINTS, str(found.version))
+        stage = stage_of(store, found, manifest)
     except IntegrityError as error:
         if found.copy and not any((found.copy / name).exists() for name in (MANIFEST, PASSPORT)):
             raise UserError(
@@ -84,14 +88,16 @@ def _root(store: Store, found: FoundCheckpoint) -> Thing | Link:
                 remedy="copy the whole directory, or name another checkpoint",
             ) from error
         return Link(about, "has its manifest", "BROKEN", error.problem, gone(""))
-    stage = manifest.producer.get("stage")
     if stage in STAGES:
         return Thing(stage, found.version or manifest.version)
-    means = "it is no checkpoint, or its manifest was edited: nothing that it says of its origin can be followed"
-    return Link(about, "is an asset of the graph", "BROKEN", f"its manifest says that {stage} made it", means)
+    means = "it is no checkpoint, or its papers were edited: nothing that they say of its origin can be followed"
+    return Link(about, "is an asset of the graph", "BROKEN", f"its papers say that {stage} made it", means)
 
 
 def _signature(look: Look, attached: Mapping[str, bytes], public_key: Path) -> Link:
+    if look.manifest is None:
+        means = "whether its signature holds is not asked of what is broken"
+        return Link(look.thing.label, "is signed by the key", "gap", "its files are not at hand", means)
     try:
         name = verify_signature(look.directory, attached, public_key)
     except IntegrityError as error:
@@ -108,10 +114,10 @@ def _look(store: Store, thing: Thing, copy: Path | None) -> Look:
     if copy:
         return examine(thing, copy)
     try:
-        if store.url != str(store.root):
-            store.check(thing.kind, thing.version)
-            return examine(thing, store.verified(thing.kind, thing.version))
-        return examine(thing, store.path(thing.kind, thing.version))
+        if on_disk(store):
+            return examine(thing, store.path(thing.kind, thing.version))
+        store.check(thing.kind, thing.version)
+        return examine(thing, store.verified(thing.kind, thing.version))
     except IntegrityError as error:
         means = changed_file(error.where, thing.child) if store.has(thing.kind, thing.version) else gone(thing.child)
         link = Link(thing.label, "is whole in the store", "BROKEN", f"{error.where}: {error.problem}", means)

@@ -13,6 +13,8 @@ give the same version. What is said *about* a version later (who made it, on wha
 
 from __future__ import annotations
 
+from personamem_pipeline.store.disk import attached_files
+from personamem_pipeline.store.files import FileProblem, file_problems, verify_files
 from personamem_pipeline.store.manifest import (
     ATTACHED,
     MANIFEST,
@@ -23,7 +25,6 @@ from personamem_pipeline.store.manifest import (
     Manifest,
     read_manifest,
     sha256_file,
-    verify_files,
 )
 from personamem_pipeline.store.store import Store
 from personamem_pipeline.store.writing import (
@@ -40,8 +41,11 @@ __all__ = [
     "ROWS",
     "SCHEMA_VERSION",
     "FileEntry",
+    "FileProblem",
     "Manifest",
     "Store",
+    "attached_files",
+    "file_problems",
     "full_disk_told",
     "read_manifest",
     "scratch_directory",

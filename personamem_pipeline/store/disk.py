@@ -7,17 +7,8 @@ import shutil
 from pathlib import Path
 
 from personamem_pipeline.errors import IntegrityError
-from personamem_pipeline.store.manifest import (
-    ATTACHED,
-    MANIFEST,
-    Manifest,
-    check_digest,
-    missing_file,
-    no_manifest,
-    read_manifest,
-    sha256_bytes,
-    verify_files,
-)
+from personamem_pipeline.store.files import check_digest, missing_file, verify_files
+from personamem_pipeline.store.manifest import ATTACHED, MANIFEST, Manifest, no_manifest, read_manifest, sha256_bytes
 from personamem_pipeline.store.place import VERSION, Held, Leftover
 from personamem_pipeline.store.writing import TRASH, WRITING, discard, scratch_directory, weigh, write_bytes_atomically
 
@@ -52,9 +43,7 @@ class Disk:
                 shutil.copyfile(source / entry.path, destination)
             (scratch / MANIFEST).write_text(manifest.text)
             if target.exists() and not _whole(target, manifest):  # damaged, and not by now stored by somebody else
-                if (target / ATTACHED).is_dir():
-                    shutil.copytree(target / ATTACHED, scratch / ATTACHED)
-                discard(target)
+                discard(target, heir=scratch)
 
     def verified(self, kind: str, version: str) -> Path:
         directory = self.root / kind / version
@@ -79,12 +68,7 @@ class Disk:
         write_bytes_atomically(self.root / kind / version / ATTACHED / name, data)
 
     def attachments(self, kind: str, version: str) -> dict[str, bytes]:
-        place = self.root / kind / version / ATTACHED
-        return {
-            path.relative_to(place).as_posix(): path.read_bytes()
-            for path in place.rglob("*")
-            if path.is_file() and not path.name.startswith(".")
-        }
+        return attached_files(self.root / kind / version)
 
     def holdings(self) -> list[Held]:
         return [
@@ -94,9 +78,10 @@ class Disk:
         ]
 
     def leftovers(self) -> list[Leftover]:
+        attaching = self.root.glob(f"[!.]*/[!.]*/{ATTACHED}/**/{WRITING}*")
         return [
             Leftover(path.relative_to(self.root).as_posix(), *found)
-            for path in sorted([*self.root.glob(".*"), *self.root.glob("[!.]*/.*")])
+            for path in sorted([*self.root.glob(".*"), *self.root.glob("[!.]*/.*"), *attaching])
             if path.name.startswith((WRITING, TRASH)) and (found := weigh(path))
         ]
 
@@ -109,6 +94,13 @@ class Disk:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+def attached_files(directory: Path) -> dict[str, bytes]:
+    """Name -> content of what is attached to the thing in `directory`, by name; not what somebody is just attaching."""
+    place = directory / ATTACHED
+    files = sorted(path for path in place.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return {path.relative_to(place).as_posix(): path.read_bytes() for path in files}
 
 
 def _whole(target: Path, manifest: Manifest) -> bool:

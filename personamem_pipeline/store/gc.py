@@ -5,38 +5,25 @@ reports, everything that is younger than an age, and whatever one of these names
 seeds. A report does not keep the report before it: else nothing would ever go.
 
 The age (a day, unless a person says otherwise) protects the work of running stages: what they write is young, and what
-is put again becomes young. Scratch of a finished stage goes with its result; that of an unfinished one stays, since the
-next run may go on from there.
+is put again becomes young. Scratch of a finished stage goes with its result; that of an unfinished one, from which the
+next run may go on, when nothing that it was to be made from is alive.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.store.place import Held, Leftover
+from personamem_pipeline.store.runs import Run, find_runs
 from personamem_pipeline.store.store import Store
-from personamem_pipeline.store.writing import discard, weigh
+from personamem_pipeline.store.writing import discard
 
 REPORTS = "reports"
 PASSPORT = "passport.json"
-RESULT = "result.json"
 _NAMED = re.compile(r"[0-9a-f]{64}")
-
-
-@dataclass(frozen=True)
-class Run:
-    """Scratch of a finished stage."""
-
-    directory: Path
-    version: str
-    """What it made."""
-    bytes: int
-    touched: float
 
 
 @dataclass(frozen=True)
@@ -97,7 +84,7 @@ def plan(
     return Plan(
         kept=tuple(held for held in found.things if held.version in kept),
         things=tuple(held for held in found.things if held.version not in kept and held.touched <= now - age),
-        runs=tuple(run for run in found.runs if run.version not in kept and run.touched <= now - age),
+        runs=tuple(run for run in found.runs if not run.versions & kept and run.touched <= now - age),
         leftovers=tuple(one for one in found.leftovers if one.touched <= now - age),
         missing=tuple(sorted(asked - set(here))),
     )
@@ -116,13 +103,7 @@ def _closure(roots: set[str], here: Mapping[str, Held], names: Callable[[Held], 
 
 def look(store: Store) -> Found:
     """What lies in a store."""
-    return Found(tuple(store.place.holdings()), tuple(_runs(store.scratch)), tuple(store.place.leftovers()))
-
-
-def _runs(scratch: Path) -> Iterable[Run]:
-    for path in sorted(scratch.glob(f"[!.]*/{RESULT}")):
-        if found := weigh(path.parent):
-            yield Run(path.parent, str(json.loads(path.read_text())["version"]), *found)
+    return Found(tuple(store.place.holdings()), tuple(find_runs(store.scratch)), tuple(store.place.leftovers()))
 
 
 def named_by(store: Store, held: Held) -> set[str]:

@@ -1,4 +1,4 @@
-"""What a stored thing says of itself, and whether its files are what it says."""
+"""What a stored thing says of itself: its manifest. Whether its files are what it says, `files` finds out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from personamem_pipeline.errors import IntegrityError, UserError
 from personamem_pipeline.seeds import digest
@@ -24,17 +24,25 @@ ATTACHED = "attached"
 class FileEntry(BaseModel):
     """One file of a dataset or directory. `rows` is None for files that are not Parquet shards."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
     path: str
+    """Relative to the manifest, `folder/file`; a file is written where it says, so it stays below the directory."""
     sha256: str
     bytes: int
     rows: int | None = None
+
+    @field_validator("path")
+    @classmethod
+    def _confined(cls, path: str) -> str:
+        if any(part in ("", ".", "..") for part in path.split("/")):
+            raise ValueError(f"{path!r} is no path below the manifest's directory")
+        return path
 
 
 class Manifest(BaseModel):
     """What a stored thing consists of and comes from. Its digest is the thing's version."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
     schema_version: int = SCHEMA_VERSION
     kind: str
     files: tuple[FileEntry, ...]
@@ -135,46 +143,3 @@ def parse_manifest(content: bytes, *, where: Path | str, expected_version: str |
             remedy="somebody changed it; delete the directory and materialize the asset again",
         )
     return manifest
-
-
-def verify_files(directory: Path, manifest: Manifest) -> None:
-    """Raise `IntegrityError` for the first file that is missing, differs from the manifest or is not in it.
-
-    What is attached is no content.
-    """
-    for entry in manifest.files:
-        path = directory / entry.path
-        if not path.is_file():
-            raise missing_file(path)
-        check_digest(path, entry, sha256_file(path))
-    known = {entry.path for entry in manifest.files} | {MANIFEST}
-    for path in sorted(directory.rglob("*")):
-        name = path.relative_to(directory).as_posix()
-        if not path.is_dir() and name not in known and not name.startswith(f"{ATTACHED}/"):
-            raise strange_file(path)
-
-
-def check_digest(where: Path | str, entry: FileEntry, found: str) -> None:
-    """Raise `IntegrityError` unless a file's digest is the manifest's."""
-    if found != entry.sha256:
-        raise IntegrityError(
-            f"sha256 is {found}",
-            where=where,
-            expected=entry.sha256,
-            remedy="the file was changed or cut off; delete the directory and materialize again",
-        )
-
-
-def missing_file(where: Path | str) -> IntegrityError:
-    """What a file that is listed and not there is told to be."""
-    return IntegrityError("file is missing", where=where, remedy="delete the directory and materialize again")
-
-
-def strange_file(where: Path | str) -> IntegrityError:
-    """What a file that nobody stored is told to be."""
-    return IntegrityError(
-        "the manifest does not list this file",
-        where=where,
-        expected=f"the listed files, {MANIFEST} and {ATTACHED}/",
-        remedy="somebody put it there: delete it, or the directory and materialize again",
-    )

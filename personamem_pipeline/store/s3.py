@@ -16,17 +16,15 @@ from personamem_pipeline.errors import IntegrityError
 from personamem_pipeline.seeds import digest
 from personamem_pipeline.settings import load_settings
 from personamem_pipeline.store.disk import Disk
+from personamem_pipeline.store.files import check_digest, missing_file, strange_file, strangers
 from personamem_pipeline.store.manifest import (
     ATTACHED,
     MANIFEST,
     FileEntry,
     Manifest,
-    check_digest,
-    missing_file,
     no_manifest,
     parse_manifest,
     sha256_bytes,
-    strange_file,
 )
 from personamem_pipeline.store.objects import Object, Objects
 from personamem_pipeline.store.place import VERSION, Held, Leftover
@@ -148,16 +146,26 @@ class Bucket:
 
     def remove(self, held: Held) -> bool:
         at = f"{held.kind}/{held.version}"
-        if any(found.written > held.touched for found in self._objects.list(at)):
+        if self._touched(held):
             return False
         if held.whole:
+            manifest = self._objects.read(f"{at}/{MANIFEST}")
             self._objects.delete(f"{at}/{MANIFEST}")
+            if self._touched(
+                held
+            ):  # a writer saw the manifest, or sends the same anew: the objects are still all there
+                self._objects.write(f"{at}/{MANIFEST}", manifest)
+                return False
         self._objects.delete_all(at)
         discard(self._mirror.local(held.kind, held.version))
         return True
 
     def sweep(self, leftover: Leftover) -> None:
         self._mirror.sweep(leftover)
+
+    def _touched(self, held: Held) -> bool:
+        """Whether anything of it was written since it was found."""
+        return any(found.written > held.touched for found in self._objects.list(f"{held.kind}/{held.version}"))
 
     def _fetch(self, kind: str, version: str) -> None:
         """Bring a thing into the mirror. Of several processes that want it (the ranks of a training) one fetches."""
@@ -198,9 +206,7 @@ class Bucket:
 
     def _strangers(self, manifest: Manifest) -> list[str]:
         """Objects beside a manifest that are neither listed nor attached."""
-        known = {entry.path for entry in manifest.files} | {MANIFEST}
-        names = {found.name for found in self._objects.list(f"{manifest.kind}/{manifest.version}")}
-        return sorted(name for name in names - known if not name.startswith(f"{ATTACHED}/"))
+        return strangers(manifest, (found.name for found in self._objects.list(f"{manifest.kind}/{manifest.version}")))
 
     def _own_manifest(self, kind: str, version: str) -> Manifest:
         """The manifest as the bucket has it."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from personamem_pipeline.errors import UserError
-from personamem_pipeline.store.manifest import MANIFEST
+from personamem_pipeline.store.manifest import ATTACHED, MANIFEST
 
 WRITING = ".writing-"
 """How names begin under which something is being written. Readers pass them over; garbage collection takes old ones."""
@@ -88,11 +88,12 @@ def write_bytes_atomically(path: Path, content: bytes) -> None:
         raise
 
 
-def discard(directory: Path, *, untouched_since: float = math.inf) -> bool:
+def discard(directory: Path, *, untouched_since: float = math.inf, heir: Path | None = None) -> bool:
     """Delete a directory so that nobody ever sees half of it: rename it, look once more, delete it.
 
     What was touched later than the decision allows for gets its name back, and the answer is False. What is not there
-    any more is deleted.
+    any more is deleted. Its attachments, which nobody could make again, go to the directory that follows it: `heir`, or
+    the one that somebody has put under the same name meanwhile.
     """
     if not directory.is_dir():
         return True
@@ -106,8 +107,18 @@ def discard(directory: Path, *, untouched_since: float = math.inf) -> bool:
             if not (directory / MANIFEST).exists():
                 raise
             # Whoever touched it has put it again meanwhile.
+    if heir or (directory / MANIFEST).exists():
+        _hand_on(renamed / ATTACHED, (heir or directory) / ATTACHED)
     shutil.rmtree(trash)
     return not touched
+
+
+def _hand_on(attached: Path, to: Path) -> None:
+    """Copy attachments that are not in `to`; what has been attached there is newer."""
+    for path in attached.rglob("*"):
+        own = to / path.relative_to(attached)
+        if path.is_file() and not path.name.startswith(WRITING) and not own.exists():
+            write_bytes_atomically(own, path.read_bytes())
 
 
 def weigh(path: Path) -> tuple[int, float] | None:

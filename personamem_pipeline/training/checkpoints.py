@@ -6,13 +6,11 @@ run and one that was killed and resumed can be compared by their digests.
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from peft import PeftModel
 from safetensors import SafetensorError
@@ -123,10 +121,3 @@ def put_checkpoint(job: StageJob, store: Store, directory: Path, section: Sectio
 def checkpoint_directory(job: StageJob, parent: str) -> Path:
     """The verified directory of a parent checkpoint."""
     return Store(job.store).verified(KIND, job.inputs[parent])
-
-
-def drop_steps(scratch: Path) -> None:
-    """Delete the resumable steps of a finished stage; its logs and result stay. Of several processes the first does it."""
-    if PartialState().is_main_process:
-        for path in scratch.glob("checkpoint-*"):
-            shutil.rmtree(path)

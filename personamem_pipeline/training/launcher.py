@@ -33,7 +33,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, P
 
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.launch import GRACE, accelerate_config
-from personamem_pipeline.stage import INTERRUPTED, REFUSED, from_dagster
+from personamem_pipeline.stage import INTERRUPTED, REFUSED, STARTER, from_dagster, started_by
 
 POLL_SECONDS = 0.1
 
@@ -80,7 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("module", help="personamem_pipeline.training.grpo, for example")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="the stage's own: --job FILE")
     asked = parser.parse_args(argv)
-    Warden(asked.grace, os.getppid() if from_dagster() else None).listen()
+    Warden(asked.grace, started_by() if from_dagster() else None).listen()
+    os.environ[STARTER] = str(os.getpid())  # the ranks'
     try:
         config = str(accelerate_config(asked.processes, torch.cuda.device_count()))
     except UserError as error:

@@ -29,7 +29,7 @@ from personamem_pipeline.records import History, Question
 from personamem_pipeline.seeds import endless, rng
 from personamem_pipeline.stage import Progress, StageJob, StageResult, run_stage
 from personamem_pipeline.store import Store
-from personamem_pipeline.training.checkpoints import KIND, checkpoint_directory, drop_steps, origins, save_checkpoint
+from personamem_pipeline.training.checkpoints import KIND, checkpoint_directory, origins, save_checkpoint
 from personamem_pipeline.training.lora import with_adapters
 from personamem_pipeline.training.metrics import MetricsLog
 from personamem_pipeline.training.supervised import FitConfig, TrainRow, fit
@@ -42,7 +42,7 @@ from personamem_pipeline.training.targets import (
     ideal_turns,
     ideal_write,
 )
-from personamem_pipeline.training.teacher import TARGETS, configured_teacher, taught_targets
+from personamem_pipeline.training.teacher import configured_teacher, taught_targets
 
 
 def write_tasks(histories: Sequence[History], renderer: Renderer, memory: MemoryConfig) -> list[WriteTask]:
@@ -180,10 +180,8 @@ def main(job: StageJob, progress: Progress) -> StageResult:
     used = rows_used([row for place in step for row in tasks[place].rows] for step in trainer.seen.steps)
     extra["curves"] = log.curves(("loss",))
     version = save_checkpoint(job, trainer, tokenizer, config, replace(papers, rows=used, extra=extra))
-    drop_steps(scratch)
     if not progress.is_main:
         return StageResult(kind=KIND, version=version)  # the log, and the report, are the first process's
-    (scratch / TARGETS).unlink(missing_ok=True)  # the run is over: the next one asks the teacher of its day
     return StageResult(
         kind=KIND,
         version=version,

@@ -22,6 +22,8 @@ from resources.pods.manifest import CONTAINER, Json
 
 TRANSIENT = (408, 409, 429, 500, 502, 503, 504)
 """409: a quota was changed under a creation; a name that is taken is dealt with before."""
+EXCEEDED = "exceeded quota"
+"""How the API server words a 403 that other pods' ends will cure: https://kubernetes.io/docs/concepts/policy/resource-quotas/"""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
 TIMEOUT = (10.0, 30.0)
 """Seconds to connect, and between two bytes of an answer."""
@@ -36,6 +38,10 @@ class Away(Exception):
 
 class Conflict(Exception):
     """There is a pod of this name, and it is somebody else's."""
+
+
+class QuotaFull(Exception):
+    """The namespace's quota has no room for the pod now."""
 
 
 class PodApi:
@@ -73,6 +79,7 @@ class PodApi:
 
         Raises:
             Conflict: the name is taken by another's pod.
+            QuotaFull: other pods of the namespace have to end first.
         """
         own = manifest["metadata"]
 
@@ -82,6 +89,8 @@ class PodApi:
             try:
                 return self._json(self._core.create_namespaced_pod, self.namespace, manifest)
             except ApiException as error:
+                if error.status == 403 and EXCEEDED in (told := _words(error)):
+                    raise QuotaFull(f"the quota of namespace {self.namespace} is used up: {told}") from error
                 there = self._if_there(self._core.read_namespaced_pod, own["name"]) if error.status == 409 else None
                 if there is None:
                     raise
@@ -131,6 +140,9 @@ class PodApi:
         Args:
             name: of the pod.
             since: seconds back to begin at; None: at the beginning.
+
+        Raises:
+            UserError: reading logs is forbidden, so the stage's report would never arrive.
         """
         from kubernetes.client import ApiException
         from urllib3.exceptions import HTTPError
@@ -141,7 +153,11 @@ class PodApi:
                 name, self.namespace, container=CONTAINER, timestamps=True, _preload_content=False,
                 _request_timeout=TIMEOUT, **options,
             )  # fmt: skip
-        except (ApiException, HTTPError):
+        except ApiException as error:
+            if error.status in (401, 403) and self._problem(error) is None:
+                raise self._refused(f"reading the log of pod {name}", error) from error
+            return None
+        except HTTPError:
             return None
         data, whole = bytearray(), False
         try:
@@ -195,17 +211,13 @@ class PodApi:
         return f"{error.status or 'TLS'}: {error.reason}" if broken or error.status in TRANSIENT else None
 
     def _refused(self, what: str, error: Any) -> UserError:
-        try:
-            told = str(json.loads(error.body or "")["message"])
-        except (ValueError, KeyError, TypeError):
-            told = str(error.reason)
         remedy = {
             401: "renew the kubeconfig's credentials",
             403: "grant it: docker/kubernetes/rbac.yaml has the role; or the namespace or priority class is missing",
             404: f"create the namespace {self.namespace}",
             422: "correct the pod template",
         }.get(error.status, "")
-        return UserError(f"{what}: {error.status} {told}", where="Kubernetes API", remedy=remedy)
+        return UserError(f"{what}: {error.status} {_words(error)}", where="Kubernetes API", remedy=remedy)
 
     def _if_there(self, method: Callable[..., Any], name: str, **options: Any) -> Json | None:
         """The answer about a pod; None where there is no such pod."""
@@ -222,3 +234,11 @@ class PodApi:
         response = method(*arguments, **options, _preload_content=False, _request_timeout=TIMEOUT)
         answer: Json = json.loads(response.data)
         return answer
+
+
+def _words(error: Any) -> str:
+    """What the API server says of a call that it refused."""
+    try:
+        return str(json.loads(error.body or "")["message"])
+    except (ValueError, KeyError, TypeError):
+        return str(error.reason)

@@ -13,22 +13,27 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from logging import INFO, WARNING, Logger
 
-from dagster._utils.interrupts import capture_interrupts
+from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._utils.interrupts import capture_interrupts, check_captured_interrupt
 
 from personamem_pipeline.errors import UserError
-from resources.pods.api import Away, Conflict, PodApi
-from resources.pods.log import LogTail
+from resources.pods.api import Away, Conflict, PodApi, QuotaFull
+from resources.pods.ending import see_gone
+from resources.pods.log import PodLog
 from resources.pods.manifest import Json
 from resources.pods.messages import PodMessages
 from resources.pods.status import Ended, Leaving, Running, Waiting, last_warning, state, vanished
 from resources.pods.template import PodTemplate
 
-MARGIN = 5
-"""Seconds that are asked for beyond those since the last answer: the node's line may be a little older."""
 QUIET_READS = 3
 """So often an ended pod's log must bring nothing new before it counts as read without the stage's last message."""
+ONE_SECOND = 1.2
+"""After so long no further pod gets this one's creation time, which the API tells to the second."""
+QUOTA_POLLS = 10
+"""A full quota is looked at this much less often than a pod."""
 SAID_EVERY = 600.0
 SAID_AGAIN = 60.0
 FINAL_PATIENCE = 30.0
@@ -55,15 +60,14 @@ class PodRun:
         log: Logger,
         *,
         poll: float = 2.0,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
+        """`check` raises where the pod, which is there by then, must not go on; it is called twice."""
         self._api, self._manifest, self._template = api, manifest, template
-        self._messages, self._log, self._poll = messages, log, poll
+        self._messages, self._log, self._poll, self._check = messages, log, poll, check
         self.name: str = manifest["metadata"]["name"]
-        self.log_lost = False
-        """Whether the log of a pod that ended well could not be read to its end."""
         self._last: Json | None = None
-        self._tail = LogTail()
-        self._asked = self._connected = time.monotonic()
+        self._words = PodLog(api, self.name, messages.take)
         self._told = ("", "", 0.0)
         self._lost = False
 
@@ -76,13 +80,12 @@ class PodRun:
             NeverStarted: it waited for too long.
             Away: the API server was, for longer than we wait.
             Conflict: its name is taken.
-            UserError: the API server refuses it.
+            UserError: the API server refuses it, or its log.
         """
         ended: Ended | None = None
         ours = True
         try:
-            self._api.create(self._manifest)
-            self._log.info(f"created pod {self.name} in namespace {self._api.namespace}")
+            self._create()
             ended = self._watch()
             return ended
         except Conflict:
@@ -92,8 +95,24 @@ class PodRun:
             if ours:
                 self._remove(over=ended is not None and not self._lost)
 
+    def _create(self) -> None:
+        began = time.monotonic()
+        while True:
+            try:
+                self._api.create(self._manifest)
+            except QuotaFull as error:
+                waiting, passed = Waiting("quota", str(error)), time.monotonic() - began
+                self._tell(waiting, passed)
+                if passed > self._patience(waiting):
+                    raise NeverStarted(self.name, waiting, passed, "") from error
+                time.sleep(QUOTA_POLLS * self._poll)
+            else:
+                self._log.info(f"created pod {self.name} in namespace {self._api.namespace}")
+                return self._check()
+
     def _watch(self) -> Ended:
         since, key = time.monotonic(), ""
+        check_at = since + ONE_SECOND
         while True:
             pod = self._api.read(self.name)
             if pod is None:
@@ -114,11 +133,15 @@ class PodRun:
                 self._lost = True
                 return Ended(None, "NodeLost", f"it was to end ({found.why}), and its node does not say so", taken=True)
             if not isinstance(found, Waiting):
-                self._follow()
+                self._words.follow()
+            if time.monotonic() > check_at:
+                self._check()
+                check_at = math.inf
             time.sleep(self._poll)
 
     def _patience(self, waiting: Waiting) -> float:
         return {
+            "quota": self._template.schedule_patience_seconds,
             "unseen": self._template.schedule_patience_seconds,
             "gated": self._template.schedule_patience_seconds,
             "queued": self._template.schedule_patience_seconds,
@@ -140,36 +163,15 @@ class PodRun:
             self._told = (what, told, now)
             self._log.log(level, told)
 
-    def _follow(self) -> int | None:
-        """Take what is new in the log: how many lines; None where it could not be read."""
-        asked = time.monotonic()
-        back: int | None = math.ceil(asked - self._connected) + MARGIN
-        while True:
-            answer = self._api.log(self.name, back)
-            if answer is None:
-                return None
-            piece, whole = answer
-            fresh = self._tail.new(piece, from_start=back is None)
-            if fresh is not None:
-                break
-            back = None
-        if fresh:
-            self._connected = self._asked
-        self._asked = asked
-        for line in fresh:
-            self._messages.take(line)
-        return len(fresh) if fresh or whole else None
-
     def _read_to_the_end(self, ended: Ended) -> None:
         """The rest of an ended pod's log. That of a success holds the stage's report, so it is worth all our patience."""
         quiet, end = 0, time.monotonic() + (self._api.patience if ended.code == 0 else FINAL_PATIENCE)
         while True:
-            count = self._follow()
+            count = self._words.follow()
             quiet = quiet + 1 if count == 0 else 0
             if quiet and (self._messages.closed or quiet >= QUIET_READS):
                 return
             if time.monotonic() > end:
-                self.log_lost = True
                 self._log.warning(f"the log of pod {self.name} could not be read to its end")
                 return
             if not count:
@@ -178,12 +180,17 @@ class PodRun:
     def _remove(self, *, over: bool) -> None:
         """Delete the pod; unless it is over, wait until it is gone.
 
-        Interrupts are held back until the API server has taken the wish, so that a second Ctrl-C leaves no pod behind.
+        Interrupts are held back until the API server has taken the wish, so that a second Ctrl-C leaves no pod behind. One
+        that came meanwhile is raised after it.
         """
+        cancelled = False
         try:
             with capture_interrupts():
-                patience = FINAL_PATIENCE if over else None
-                self._api.delete(self.name, grace=0 if self._lost else None, patience=patience)
+                try:
+                    patience = FINAL_PATIENCE if over else None
+                    self._api.delete(self.name, grace=0 if self._lost else None, patience=patience)
+                finally:
+                    cancelled = check_captured_interrupt()  # the block's end forgets it
             if not over:
                 self._see_off()
         except (Away, UserError) as error:  # what is being raised, or returned, matters more
@@ -191,28 +198,28 @@ class PodRun:
                 f"pod {self.name} could not be removed: {error}\n"
                 f"  to do:    kubectl -n {self._api.namespace} delete pod {self.name}"
             )
+        if cancelled:
+            raise DagsterExecutionInterruptedError
 
     def _see_off(self) -> None:
-        """Wait for the pod's end, passing its last words on; a pod whose node does not end it is struck off by force."""
+        """Wait for the pod's end, passing its last words on."""
         self._log.info(f"waiting for the end of pod {self.name}, for up to {self._template.grace_seconds} s")
-        forced = self._lost
-        allowed = FINAL_PATIENCE if forced else self._template.grace_seconds + self._template.lost_after_seconds
-        end = time.monotonic() + allowed
-        while True:
-            # A creation whose answer never came may be carried out only now: so gone is what is gone twice.
-            if self._api.read(self.name) is None:
-                time.sleep(min(self._poll, 1.0) if self._last is None else 0)
-                if self._api.read(self.name) is None:
-                    return
-                self._api.delete(self.name)
-            if time.monotonic() > end:
-                if forced:
-                    self._log.error(f"pod {self.name} still stands there after it was deleted by force")
-                    return
-                forced, end = True, time.monotonic() + FINAL_PATIENCE
-                self._api.delete(self.name, grace=0)
-            self._follow()
-            time.sleep(min(self._poll, 0.5))
+
+        def listen() -> None:
+            if not self._words.refused:
+                self._words.follow()
+
+        doubtful = self._last is None
+        if not see_gone(
+            self._api,
+            self.name,
+            self._template,
+            poll=self._poll,
+            struck=self._lost,
+            doubtful=doubtful,
+            meanwhile=listen,
+        ):
+            self._log.error(f"pod {self.name} still stands there after it was deleted by force")
 
 
 def described(name: str, found: Waiting | Running | Leaving) -> tuple[str, str, int]:
@@ -223,4 +230,8 @@ def described(name: str, found: Waiting | Running | Leaving) -> tuple[str, str, 
         case Leaving(why):
             return "leaving", f"pod {name} is being ended by the cluster: {why}", WARNING
         case Waiting(kind, why):
-            return kind, f"pod {name} waits: {why}", WARNING if kind in ("queued", "mismatch", "pulling") else INFO
+            return (
+                kind,
+                f"pod {name} waits: {why}",
+                WARNING if kind in ("quota", "queued", "mismatch", "pulling") else INFO,
+            )

@@ -8,12 +8,14 @@ import dagster as dg
 
 from resources.compute import LAST_WORDS, stage_failure
 from resources.pods.client import NeverStarted
-from resources.pods.status import DEADLINE, OUT_OF_MEMORY, Ended, Kind
+from resources.pods.status import DEADLINE, LOG_LOST, OUT_OF_MEMORY, Ended, Kind
 from resources.pods.template import PodTemplate
 
 SHOWN = 16_000
 """Characters of log in a failure's metadata; it stays in Dagster's event log for ever."""
 REMEDIES: dict[Kind, str] = {
+    "quota": "wait for the namespace's other pods, or have its quota raised (kubectl describe resourcequota); or raise "
+    "schedule_patience_seconds",
     "unseen": "see whether the cluster has a scheduler (kubectl -n kube-system get pods)",
     "gated": "look at the queue (kubectl get workloads), or raise schedule_patience_seconds",
     "queued": "wait for GPUs to become free, or raise schedule_patience_seconds",
@@ -46,6 +48,8 @@ def pod_failure(module: str, name: str, ended: Ended, template: PodTemplate, lin
     elif ended.reason == OUT_OF_MEMORY:
         why = f"{module} ran out of memory (the pod template gives it {template.memory}, /dev/shm included)"
         what, again = f"{why}; it resumes from its last saved step\n{last}", True
+    elif ended.reason == LOG_LOST:
+        what, again = f"{module} ended well, and {ended.message}; a new pod reports again\n{last}", True
     elif ended.taken or ended.code is None:
         what, again = f"the cluster took the pod of {module} away ({told}); a new one resumes\n{last}", True
     else:

@@ -8,9 +8,16 @@ another, and there is nothing to reconnect.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
+from personamem_pipeline.errors import UserError
+from resources.pods.api import PodApi
+
+MARGIN = 5
+"""Seconds that are asked for beyond those since the last answer: the node's line may be a little older."""
 STAMPED = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S* ")
 """The node's time, which the API puts before each line. What has none is not the container's but the kubelet's word."""
 
@@ -48,3 +55,43 @@ class LogTail:
         if fresh:
             self._last = fresh[-1]
         return [STAMPED.sub("", line, count=1) for line in fresh]
+
+
+class PodLog:
+    """Reads one pod's log on, from where it was."""
+
+    def __init__(self, api: PodApi, name: str, take: Callable[[str], None]) -> None:
+        """`take` gets each line, once."""
+        self._api, self._name, self._take = api, name, take
+        self._tail = LogTail()
+        self._asked = self._connected = time.monotonic()
+        self.refused = False
+        """Whether the API server does not let us read it."""
+
+    def follow(self) -> int | None:
+        """Take what is new: how many lines; None where the log could not be read.
+
+        Raises:
+            UserError: the API server does not let us read it.
+        """
+        asked = time.monotonic()
+        back: int | None = math.ceil(asked - self._connected) + MARGIN
+        while True:
+            try:
+                answer = self._api.log(self._name, back)
+            except UserError:
+                self.refused = True
+                raise
+            if answer is None:
+                return None
+            piece, whole = answer
+            fresh = self._tail.new(piece, from_start=back is None)
+            if fresh is not None:
+                break
+            back = None
+        if fresh:
+            self._connected = self._asked
+        self._asked = asked
+        for line in fresh:
+            self._take(line)
+        return len(fresh) if fresh or whole else None

@@ -89,6 +89,8 @@ def pod_manifest(
         "terminationGracePeriodSeconds": template.grace_seconds,
         "serviceAccountName": template.service_account,
         "automountServiceAccountToken": False,
+        # PID 1 of a container ignores SIGTERM until it has a handler, which a stage has only once it is loaded.
+        "shareProcessNamespace": True,
         "enableServiceLinks": False,  # a variable for every service of the namespace is nothing a stage should depend on
         "securityContext": {
             "runAsNonRoot": True,
@@ -116,8 +118,10 @@ def _container(template: PodTemplate, command: Sequence[str], env: Mapping[str, 
     size: Json = {"cpu": template.cpu, "memory": template.memory}
     if template.gpus:
         size[template.gpu_resource] = str(template.gpus)
-    home = template.scratch.mount_path
+    home = template.scratch.home
     variables = {
+        # Where NVIDIA's runtime is the default one, a container that asks for no GPU would see them all.
+        **({} if template.gpus else {"NVIDIA_VISIBLE_DEVICES": "void"}),
         "HOME": home,  # a numeric user has none
         "TMPDIR": home,
         "PERSONAMEM_HOME": f"{home}/personamem",
@@ -142,17 +146,20 @@ def _container(template: PodTemplate, command: Sequence[str], env: Mapping[str, 
 def _volumes(template: PodTemplate) -> list[tuple[Json, Json]]:
     """Each volume with its mount."""
     scratch = template.scratch
+    own: Json = {"emptyDir": {"sizeLimit": scratch.size_limit} if scratch.size_limit else {}}
     if scratch.claim:
         kept: Json = {"persistentVolumeClaim": {"claimName": scratch.claim}}
     elif scratch.host_path:
-        kept = {"hostPath": {"path": scratch.host_path, "type": "DirectoryOrCreate"}}
+        kept = {"hostPath": {"path": scratch.host_path, "type": "Directory"}}
     else:
-        kept = {"emptyDir": {"sizeLimit": scratch.size_limit} if scratch.size_limit else {}}
+        kept = own
     shared = {"emptyDir": {"medium": "Memory", "sizeLimit": template.shm_size}}
     found = [
         ({"name": "shm", **shared}, {"name": "shm", "mountPath": "/dev/shm"}),
         ({"name": "scratch", **kept}, {"name": "scratch", "mountPath": scratch.mount_path}),
     ]
+    if scratch.claim:
+        found.append(({"name": "local", **own}, {"name": "local", "mountPath": scratch.local_path}))
     if template.artifacts:
         claim = {"persistentVolumeClaim": {"claimName": template.artifacts.claim}}
         mount = {"name": "artifacts", "mountPath": template.artifacts.mount_path}

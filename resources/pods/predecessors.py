@@ -1,26 +1,29 @@
-"""Pods that do the same work for another run: what a killed worker left, or a run that somebody started at the same time.
+"""Other pods that do the same work: what a killed worker left, or a run that somebody started at the same time.
 
 Two pods over one scratch directory would undo each other's steps. So the first pod of a run has the others ended, with their
 time to save, and goes on from what they saved. A later attempt gives way instead: its own pod may have been ended for the
-other's sake, and two runs that take turns would come to nothing.
+other's sake, and two runs that take turns would come to nothing. Where steps go with their pod, nobody's is ended.
+
+Looking first and creating then leaves a moment for another run to do the same. So one looks again after creating, and of
+those who are there by then, the oldest stays.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.seeds import digest
 from personamem_pipeline.stage import StageJob
 from resources.pods.api import PodApi
-from resources.pods.manifest import RUN
+from resources.pods.ending import see_gone
+from resources.pods.manifest import RUN, Json
+from resources.pods.status import Ended, Leaving, state
 from resources.pods.template import PodTemplate
 
 WORK = "personamem/work"
 """Label: which scratch directory the pod works in."""
-FORCED = 30.0
-"""Seconds that a pod may still stand there after it was struck off."""
 
 
 def work_of(job: StageJob) -> str:
@@ -28,37 +31,90 @@ def work_of(job: StageJob) -> str:
     return digest([job.store, job.scratch or job.scratch_name])[:32]
 
 
-def make_way(
-    api: PodApi, name: str, work: str, template: PodTemplate, *, retry: int, warn: Callable[[str], None], poll: float
-) -> None:
-    """Return when no pod but `name` does this work.
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt of a run at a piece of work."""
 
-    Raises:
-        UserError: this is a later attempt and another run does the work by now, or its pod cannot be ended.
-    """
-    others = [pod for pod in api.pods(f"{WORK}={work}") if pod["metadata"]["name"] != name]
-    for pod in others:
-        other, run = pod["metadata"]["name"], pod["metadata"]["labels"].get(RUN)
-        if retry > 0 and not pod["metadata"].get("deletionTimestamp"):
+    api: PodApi
+    name: str
+    """Of its pod."""
+    work: str
+    run_id: str
+    retry: int
+    template: PodTemplate
+    steps_last: bool
+    """Whether steps outlive the pod that made them."""
+    warn: Callable[[str], None]
+    poll: float
+
+    def make_way(self) -> None:
+        """Return when no other pod does this work.
+
+        Raises:
+            UserError: another run does it and cannot be ended: its steps would be lost, this is a later attempt, or its
+                node does not answer.
+        """
+        others = [pod for pod in self._at_work() if _name(pod) != self.name]
+        for pod in others:
+            if self._of_another_run(pod) and not isinstance(state(pod), Leaving):
+                self._may_end(pod)
+        for pod in others:
+            if not pod["metadata"].get("deletionTimestamp"):
+                self.warn(f"{_told(pod)} does the same work: ending it, to go on from the step that it saved")
+                self.api.delete(_name(pod))
+        for pod in others:
+            name = _name(pod)
+            if not see_gone(self.api, name, self.template, poll=self.poll):
+                raise UserError(
+                    "a pod that does the same work cannot be ended",
+                    where=_told(pod),
+                    remedy=f"kubectl -n {self.api.namespace} delete pod {name} --force",
+                )
+
+    def check_alone(self) -> None:
+        """Raise `UserError` if another run's pod has been at this work for longer than this attempt's, which exists."""
+        there = self._at_work()
+        own = [pod for pod in there if _name(pod) == self.name]
+        for pod in there:
+            if own and self._of_another_run(pod) and _age(pod) < _age(own[0]):
+                raise UserError(
+                    "another run began this work at the same time",
+                    where=_told(pod),
+                    remedy="wait for that run; this one has given way to it",
+                )
+
+    def _at_work(self) -> list[Json]:
+        """The pods of this work: of other runs those that have not ended (of what has, the report may yet be read)."""
+        pods = self.api.pods(f"{WORK}={self.work}")
+        return [pod for pod in pods if not (self._of_another_run(pod) and isinstance(state(pod), Ended))]
+
+    def _of_another_run(self, pod: Json) -> bool:
+        return bool(pod["metadata"]["labels"].get(RUN) != self.run_id)
+
+    def _may_end(self, pod: Json) -> None:
+        if self.retry > 0:
             raise UserError(
                 "another run does this work by now",
-                where=f"pod {other} of run {run}",
+                where=_told(pod),
                 remedy="wait for that run; this one has given way to it",
             )
-        warn(f"pod {other} of run {run} does the same work: ending it, to go on from the step that it saves")
-        api.delete(other)
-    for pod in others:
-        _see_gone(api, pod["metadata"]["name"], template, poll)
+        if not self.steps_last:
+            raise UserError(
+                "another run does this work, and its steps would go with its pod",
+                where=_told(pod),
+                remedy="wait for that run, or cancel it; if it is over, the reaper ends its pod; or give `scratch` in the "
+                "pod template a claim",
+            )
 
 
-def _see_gone(api: PodApi, name: str, template: PodTemplate, poll: float) -> None:
-    """Wait for a pod's end; a pod whose node does not end it is struck off."""
-    end, forced = time.monotonic() + template.grace_seconds + template.lost_after_seconds, False
-    while api.read(name) is not None:
-        if time.monotonic() > end:
-            if forced:
-                problem = "a pod that does the same work cannot be ended"
-                raise UserError(problem, where=name, remedy=f"kubectl -n {api.namespace} delete pod {name} --force")
-            forced, end = True, time.monotonic() + FORCED
-            api.delete(name, grace=0)
-        time.sleep(poll)
+def _name(pod: Json) -> str:
+    return str(pod["metadata"]["name"])
+
+
+def _told(pod: Json) -> str:
+    return f"pod {_name(pod)} of run {pod['metadata']['labels'].get(RUN)}"
+
+
+def _age(pod: Json) -> tuple[str, str]:
+    """Orders pods from the oldest on; the API tells the second, so names decide between those of one."""
+    return str(pod["metadata"]["creationTimestamp"]), _name(pod)

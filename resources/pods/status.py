@@ -14,10 +14,11 @@ from typing import Literal
 
 from resources.pods.manifest import CONTAINER, Json
 
-Kind = Literal["unseen", "gated", "queued", "mismatch", "starting", "pulling"]
+Kind = Literal["quota", "unseen", "gated", "queued", "mismatch", "starting", "pulling"]
 HOPELESS = re.compile(r"didn't match|didn't tolerate|untolerated taint|not found|no nodes available")
-FOR_A_WHILE = re.compile(r"node\.kubernetes\.io/|unschedulable")
-"""Taints of nodes that are restarting, in trouble or cordoned; the node may come back."""
+FOR_A_WHILE = re.compile(r"node\.kubernetes\.io/|unschedulable|untolerated taint\(s\)")
+"""Taints of nodes that are restarting, in trouble or cordoned; the node may come back. Newer schedulers do not say which
+taint it is ("had untolerated taint(s)"): it may be one of these."""
 STUCK_IMAGE = (
     "ErrImagePull",
     "ImagePullBackOff",
@@ -29,6 +30,8 @@ DEADLINE = "DeadlineExceeded"
 OUT_OF_MEMORY = "OOMKilled"
 NOBODY_KNOWS = "ContainerStatusUnknown"
 """The kubelet does not know what became of a container that it had."""
+LOG_LOST = "LogLost"
+"""Ours: the stage ended well, and its report did not arrive."""
 STOPPED = 143
 """128 + SIGTERM: the stage was asked to stop, and saved. We did not ask, so the cluster did."""
 

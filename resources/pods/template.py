@@ -52,24 +52,32 @@ class ArtifactVolume(Strict):
 class ScratchVolume(Strict):
     """Room for temporary files, caches and (with a store on s3://) resumable steps.
 
-    A claim keeps them, a host path keeps them for pods of the same node, and with neither they go with the pod.
+    A claim keeps steps for any later pod. A host path keeps them for pods of the same node. With neither, everything here
+    goes with the pod. Temporary files and caches never lie on a claim, since SQLite does not work on shared file systems.
     """
 
     mount_path: MountPath = "/scratch"
     claim: Name | None = None
+    """Of a volume that many nodes can mount (ReadWriteMany)."""
     host_path: MountPath | None = None
+    """A directory that is there on the node and that `run_as_user` may write to; nothing makes it, or changes its owner."""
     size_limit: Quantity | None = None
-    """Of the pod's own directory, where neither claim nor host path is given."""
+    """Of the pod's own directory: all of scratch, or with a claim what is at `local_path`."""
+    local_path: MountPath = "/local"
+    """Where the pod's own directory for temporary files and caches is mounted, where `claim` is given."""
+    may_be_lost: bool = False
+    """With a store on s3:// and a scratch that goes with the pod: start nevertheless, and train from the beginning after
+    every preemption."""
 
     @property
-    def lasts(self) -> bool:
-        """Whether another pod can find what this one left."""
-        return bool(self.claim or self.host_path)
+    def home(self) -> str:
+        """Where temporary files and caches lie: on a file system that no other node has."""
+        return self.local_path if self.claim else self.mount_path
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        if sum(bool(kind) for kind in (self.claim, self.host_path, self.size_limit)) > 1:
-            raise ValueError("give one of claim, host_path, size_limit")
+        if self.host_path and (self.claim or self.size_limit):
+            raise ValueError("host_path is instead of claim and size_limit: give one")
         return self
 
 
@@ -130,9 +138,11 @@ class PodTemplate(Strict):
     deadline_seconds: int = Field(default=172_800, gt=0)
     """Of running, not of waiting."""
     schedule_patience_seconds: float = Field(default=86_400, gt=0)
-    """How long to queue where a node would do, once it has room."""
+    """How long to queue where a node would do, once it has room, or where the namespace's quota is used up. To the
+    scheduler, more GPUs than any node has look like GPUs in use: its words, a warning in the run's log, are the hint."""
     mismatch_patience_seconds: float = Field(default=60, gt=0)
-    """How long to wait where no node of the cluster would do; more where an autoscaler makes nodes on demand."""
+    """How long to wait where no node of the cluster would do; more where an autoscaler makes nodes on demand. Schedulers
+    that do not name the taint in the way are taken to mean one that passes, so that counts as a queue."""
     start_patience_seconds: float = Field(default=1800, gt=0)
     """From a node's being found to the start: pulling the image, mounting the volumes."""
     pull_patience_seconds: float = Field(default=300, gt=0)
@@ -145,6 +155,12 @@ class PodTemplate(Strict):
 
     stages: dict[str, StageOverrides] = {}
     """Asset -> what its pod has instead."""
+
+    @property
+    def scratch_lasts(self) -> bool:
+        """Whether the pod that takes another's place finds what that one left on the scratch volume."""
+        pinned = "kubernetes.io/hostname" in self.node_selector
+        return bool(self.scratch.claim or (self.scratch.host_path and pinned))
 
     @property
     def image_digest(self) -> str | None:

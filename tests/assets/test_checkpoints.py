@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -16,7 +17,8 @@ from dagster._utils.interrupts import capture_interrupts
 from mlflow import MlflowClient
 
 from assets.checkpoints import source_digest
-from assets.report import all_answers
+from assets.report import RESULTS, _results, all_answers
+from personamem_pipeline.store import Store
 from resources.registry import MODEL
 from tests.pipeline import Pipeline
 
@@ -145,6 +147,53 @@ def test_a_regression_is_told_and_the_report_stands(pipeline: Pipeline, monkeypa
     assert regression().metadata["compared"].value == f"with report {first[:12]}", "a fall is no measure for the next"
     assert trained_more.run("grpo_checkpoint", "benchmark_report").success
     assert regression().metadata["compared"].value == f"with report {first[:12]}", "not with its own first making"
+
+
+def with_steps(pipeline: Pipeline, steps: int) -> Pipeline:
+    """The same installation, with a GRPO that goes on for so many steps: another checkpoint."""
+    grpo = pipeline.preset.grpo.model_copy(update={"steps": steps})
+    return replace(pipeline, preset=pipeline.preset.model_copy(update={"grpo": grpo}))
+
+
+def compared_with(pipeline: Pipeline) -> str | None:
+    """The report that the newest report was held against."""
+    changes = _results(pipeline.store, str(pipeline.metadata("benchmark_report")["version"]))["changes"]
+    return str(changes["against"]) if changes else None
+
+
+def test_every_report_is_held_against_the_champions_and_a_fallen_one_gets_in_by_no_detour(pipeline: Pipeline) -> None:
+    night = ("grpo_checkpoint", "benchmark_report")
+    one, two, three = (with_steps(pipeline, steps) for steps in (1, 2, 3))
+    assert one.run(*TRAINED).success
+    first = str(pipeline.metadata("benchmark_report")["version"])
+    kept = pipeline.home / "kept"
+    shutil.move(pipeline.store.path("reports", first), kept)
+    for again in (two, three):
+        assert again.run(*night).success
+        assert compared_with(pipeline) is None, "a report that was not compared is no measure beside a champion"
+        assert "held back: not compared" in pipeline.metadata("benchmark_report")["gate"]
+    shutil.move(kept, pipeline.store.root / "reports" / first)
+    assert two.run(*night).success
+    assert compared_with(pipeline) == first, "the champion's"
+    assert pipeline.metadata("benchmark_report")["gate"] == "personamem-grpo version 2 is the champion"
+    second = str(pipeline.metadata("benchmark_report")["version"])
+    unwatched = three.preset.evaluation.regression.model_copy(update={"systems": ("base",)})
+    evaluation = three.preset.evaluation.model_copy(update={"regression": unwatched})
+    assert replace(three, preset=three.preset.model_copy(update={"evaluation": evaluation})).run(*night).success
+    assert compared_with(pipeline) == second
+    assert "held back: no system of evaluation.regression.systems" in pipeline.metadata("benchmark_report")["gate"]
+    assert aliases(pipeline) == {"candidate": "3", "champion": "2"}
+
+
+def test_a_reports_figures_are_read_after_their_digest_was_compared(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "store"))
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / RESULTS).write_text('{"changes": null}')
+    version = store.put_directory("reports", tmp_path / "report", parents={}, producer={}).version
+    assert _results(store, version) == {"changes": None}
+    (store.path("reports", version) / RESULTS).write_text('{"changes": 1}')
+    with pytest.raises(dg.Failure, match="sha256"):
+        _results(store, version)
 
 
 def test_an_interrupt_lets_the_command_save(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:

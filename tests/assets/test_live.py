@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from typing import Any
 
 import dagster as dg
 import pytest
 
 from assets.live import live_versions, registered_versions
 from personamem_pipeline.cli import main
+from personamem_pipeline.errors import UserError
 from personamem_pipeline.lineage import GRAPH
 from resources.tracking import Tracking
 from tests.pipeline import DATA, Pipeline
@@ -27,7 +29,8 @@ def shards_and_whole(pipeline: Pipeline, *names: str) -> dict[str, str]:
 
 
 def test_the_latest_of_each_asset_and_shard_is_alive(pipeline: Pipeline) -> None:
-    assert live_versions(pipeline.instance, since=time.time()) == shards_and_whole(pipeline, *DATA)
+    now = time.time()
+    assert live_versions(pipeline.instance, since=now) == (shards_and_whole(pipeline, *DATA), now)
 
 
 def test_what_was_the_latest_at_that_time_or_since_is_alive_too(pipeline: Pipeline) -> None:
@@ -38,7 +41,7 @@ def test_what_was_the_latest_at_that_time_or_since_is_alive_too(pipeline: Pipeli
         return time.time()
 
     def alive(since: float) -> set[str]:
-        found = live_versions(pipeline.instance, since=since)
+        found, _ = live_versions(pipeline.instance, since=since)
         return {version for version, name in found.items() if name == "grpo_checkpoint"}
 
     first, second, third = report("first"), report("second"), report("third")
@@ -48,8 +51,35 @@ def test_what_was_the_latest_at_that_time_or_since_is_alive_too(pipeline: Pipeli
     run = pipeline.instance.create_run_for_job(_job(), status=dg.DagsterRunStatus.STARTED)
     report("fourth")
     assert alive(time.time()) == {"third", "fourth"}
+    assert first < live_versions(pipeline.instance, since=time.time())[1] < time.time()
+    assert live_versions(pipeline.instance, since=first)[1] == first
     pipeline.instance.delete_run(run.run_id)
     assert alive(time.time()) == {"fourth"}
+
+
+def test_a_materialization_reported_by_hand_is_named(pipeline: Pipeline) -> None:
+    pipeline.instance.report_runless_asset_event(dg.AssetMaterialization("sft_checkpoint"))
+    with pytest.raises(UserError, match=r"^sft_checkpoint, event \d+ of 20.*names no version"):
+        live_versions(pipeline.instance, since=time.time())
+
+
+def test_old_history_is_not_read(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        event = dg.AssetMaterialization("grpo_checkpoint", metadata={"version": str(number)})
+        pipeline.instance.report_runless_asset_event(event)
+    expected = {**shards_and_whole(pipeline, *DATA), "4": "grpo_checkpoint"}
+    pages = []
+    fetch = pipeline.instance.fetch_materializations
+
+    def counted(key: dg.AssetKey, **how: Any) -> Any:
+        pages.append(key.to_user_string())
+        return fetch(key, **how)
+
+    monkeypatch.setattr("assets.live.PAGE", 1)
+    monkeypatch.setattr(pipeline.instance, "fetch_materializations", counted)
+    live, _ = live_versions(pipeline.instance, since=time.time())
+    assert live == expected
+    assert pages.count("grpo_checkpoint") == 1 and pages.count("personas") == len(pipeline.shards)
 
 
 def test_registered_models_are_alive(pipeline: Pipeline) -> None:
@@ -70,12 +100,7 @@ def test_registered_models_are_alive(pipeline: Pipeline) -> None:
 def test_the_command_shows_then_deletes(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, value in {
-        "PERSONAMEM_HOME": str(pipeline.home),
-        "DAGSTER_HOME": str(pipeline.home / "dagster"),
-        "MLFLOW_TRACKING_URI": f"sqlite:///{pipeline.home / 'none.db'}",
-    }.items():
-        monkeypatch.setenv(name, value)
+    environment(pipeline, monkeypatch)
     store = pipeline.store
     extra = pipeline.home / "extra"
     extra.mkdir()
@@ -102,6 +127,42 @@ def test_the_command_shows_then_deletes(
             store.check(kind, version)
     assert main(["store", "gc", "--keep", "zz"]) == 2
     assert "no version begins with 'zz'" in capsys.readouterr().err
+
+
+def environment(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a shell on this installation has it, but for an MLflow that nobody made."""
+    monkeypatch.setenv("PERSONAMEM_HOME", str(pipeline.home))
+    monkeypatch.setenv("DAGSTER_HOME", str(pipeline.home / "dagster"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{pipeline.home / 'none.db'}")
+
+
+def test_what_a_run_has_put_stays_while_it_goes_on(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment(pipeline, monkeypatch)
+    run = pipeline.instance.create_run_for_job(_job(), status=dg.DagsterRunStatus.STARTED)
+    extra = pipeline.home / "extra"
+    extra.mkdir()
+    (extra / "rows").write_bytes(b"a shard of many")
+    made = pipeline.store.put_directory("personas", extra, parents={}, producer={}).version
+    time.sleep(0.5)
+    collect = ["store", "gc", "--delete", "--keep-reports", "0", "--hours", "0.0001"]
+    assert main(collect) == 0
+    assert pipeline.store.has("personas", made), "a third of a second is long over, and the run is not"
+    pipeline.instance.delete_run(run.run_id)
+    assert main(collect) == 0
+    assert not pipeline.store.has("personas", made), capsys.readouterr().out
+
+
+def test_an_mlflow_that_knows_no_model_deletes_nothing(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment(pipeline, monkeypatch)
+    event = dg.AssetMaterialization("grpo_checkpoint", metadata={"version": "a" * 64})
+    pipeline.instance.report_runless_asset_event(event)
+    assert main(["store", "gc", "--delete"]) == 2
+    assert "this MLflow names no registered model" in capsys.readouterr().err
+    assert main(["store", "gc", "--without-mlflow"]) == 0
 
 
 def test_the_wrong_dagster_home_deletes_nothing(

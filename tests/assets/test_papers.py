@@ -117,6 +117,13 @@ def dagster(
     return edit
 
 
+def unnamed_run(pipeline: Pipeline) -> None:
+    """As of a materialization that a person reported by hand."""
+    old = event(pipeline)
+    kept = {key: value for key, value in old.metadata.items() if key != MLFLOW_RUN_ID}
+    pipeline.instance.report_runless_asset_event(dg.AssetMaterialization(NAME, metadata=kept, tags=old.tags))
+
+
 def tag(name: str, value: str) -> Callable[[Pipeline], None]:
     return lambda pipeline: client(pipeline).set_tag(run_of(pipeline), name, value)
 
@@ -147,6 +154,7 @@ DAMAGE: list[tuple[str, Callable[[Pipeline], None], str]] = [
     ("Dagster: run", dagster(), "Dagster run: "),
     ("Dagster: parents", dagster(metadata={"parents": {}}), "Dagster's metadata says nothing"),
     ("Dagster: MLflow run", dagster(metadata={MLFLOW_RUN_ID: "gone"}), "MLflow's run says nothing at all"),
+    ("Dagster: no MLflow run", unnamed_run, "MLflow's run says nothing at all"),
     ("MLflow: input", tag("input.training_dataset", OTHER), "MLflow's run says ffffffffffff"),
     ("MLflow: version", tag("data_version", OTHER), "data version: the manifest"),
     ("MLflow: Dagster run", tag("dagster.run_id", "r2"), "MLflow's run says r2"),

@@ -1,7 +1,8 @@
 """A stand-in for a GPU stage in a pod, and for the same one as a local process. `TINY_POD` says how it behaves:
 
-done, refuse, crash, silent, wait (until a file `go` is beside the store, or until it is asked to stop: then it saves and
-counts up), talk (many lines, then waits for `go`), bar (its last words before the report have no newline).
+done, refuse, crash, silent, speechless (it says only that it has nothing to say), wait (until a file `go` is beside the
+store, or until it is asked to stop: then it saves and counts up), talk (many lines, then waits for `go`), bar (its last
+words before the report have no newline).
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import os
 import sys
 import time
 from pathlib import Path
+
+from dagster_pipes import PipesContext
 
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.stage import Interrupted, Progress, StageJob, StageResult, run_stage
@@ -32,6 +35,9 @@ def main(job: StageJob, progress: Progress) -> StageResult:
     if how == "crash":
         raise RuntimeError("out of luck")
     if how == "silent":
+        os._exit(0)
+    if how == "speechless":
+        PipesContext.get().close()
         os._exit(0)
     if how == "talk":
         for number in range(2000):

@@ -11,16 +11,19 @@ import yaml
 from dagster._core.instance.config import dagster_instance_config
 
 from personamem_pipeline.settings import PROJECT
+from resources.pods.template import load_template
 from tests.docker.files import DOCKER, SETTINGS
 
 COMPOSE: dict[str, Any] = yaml.safe_load((DOCKER / "compose.yaml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
+PODS = ("base_model", "sft_checkpoint", "grpo_checkpoint", "benchmark_report")
+"""The stages that a run may hold, each in a pod of its own."""
 GPU: dict[str, Any] = yaml.safe_load((DOCKER / "compose.gpu.yaml").read_text())["services"]
 
 
 def environment(name: str) -> dict[str, str]:
-    found: dict[str, str] = SERVICES[name].get("environment", {})
-    return found
+    """A service's variables; empty for those that compose hands on from its own environment."""
+    return {variable: value or "" for variable, value in SERVICES[name].get("environment", {}).items()}
 
 
 def test_the_services_are_those_of_the_documents() -> None:
@@ -48,6 +51,7 @@ def test_only_variables_that_are_read(name: str) -> None:
     for variable in environment(name):
         if variable.startswith("PERSONAMEM_"):
             assert f'"{variable}"' in SETTINGS
+    assert "PERSONAMEM_COMPUTE" not in environment(name)  # pods would need a template, a kubeconfig, rights
     for text in environment(name).values():
         assert not re.search(r"password|secret", re.sub(r"\$\{[^}]*\}", "", text), re.IGNORECASE)  # only from outside
 
@@ -85,6 +89,9 @@ def test_each_instance_is_one_that_dagster_takes_and_frees_its_slots(path: Path,
     monitoring: Any = config["run_monitoring"]
     assert monitoring["free_slots_after_run_end_seconds"] > 0  # a cancelled run would keep its slot for good
     assert monitoring["cancel_timeout_seconds"] >= 600
+    template = load_template(DOCKER / "kubernetes" / "pod.yaml")
+    queued = template.schedule_patience_seconds + template.start_patience_seconds
+    assert monitoring["max_runtime_seconds"] >= len(PODS) * (queued + template.deadline_seconds)
     retries: Any = config["run_retries"]
     assert retries["retry_on_asset_or_op_failure"] is False
     concurrency: Any = config["concurrency"]

@@ -65,6 +65,9 @@ class TestEach:
     def test_it_runs_as_nobody_in_particular(self, path: Path) -> None:
         assert final(path, "USER")[-1] == "1000"
 
+    def test_it_shows_nobody_gpus_that_were_not_asked_for(self, path: Path) -> None:
+        assert "NVIDIA_VISIBLE_DEVICES" not in variables(path)
+
     def test_it_sets_no_variable_that_nobody_reads(self, path: Path) -> None:
         assert all(f'"{name}"' in SETTINGS for name in variables(path) if name.startswith("PERSONAMEM_"))
 

@@ -62,6 +62,7 @@ def rendered() -> dict[str, Any]:
                 "postgres_password_secret": VALUES["global"]["postgresqlSecretName"],
                 "run_k8s_config": {
                     "container_config": raw["containerConfig"],
+                    "pod_template_spec_metadata": raw["podTemplateSpecMetadata"],
                     "pod_spec_config": raw["podSpecConfig"],
                     "job_spec_config": raw["jobSpecConfig"],
                 },
@@ -129,6 +130,9 @@ def test_the_code_server_finds_what_it_names() -> None:
         claims = {v["persistentVolumeClaim"]["claimName"] for v in deployed["volumes"] if "persistentVolumeClaim" in v}
         assert claims == {"personamem-artifacts"} <= names("PersistentVolumeClaim")
         assert deployed["image"] == CODE["image"]  # a webserver of another version could not read the database
+    assert CODE["image"].keys() == CHART["dagsterWebserver.image"]
+    (orchestrator,) = (image for image in KUSTOMIZATION["images"] if image["name"] == "personamem/orchestrator")
+    assert (CODE["image"]["repository"], CODE["image"]["digest"]) == (orchestrator["newName"], orchestrator["digest"])
 
 
 def test_a_run_worker_is_a_pod_that_kubernetes_takes_and_outlives_its_gpu_pod() -> None:
@@ -142,6 +146,8 @@ def test_a_run_worker_is_a_pod_that_kubernetes_takes_and_outlives_its_gpu_pod() 
         "personamem/orchestrator", postgres_password_secret=launcher["postgres_password_secret"]
     )
     job = construct_dagster_k8s_job(config, ["dagster"], "run", user_defined_k8s_config=merged).to_dict()
+    annotations = job["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
     spec = job["spec"]["template"]["spec"]
     (container,) = spec["containers"]
     variables = {one["name"]: one for one in container["env"]}

@@ -1,4 +1,4 @@
-"""docker/kubernetes: every object is one that Kubernetes knows, and what one names another is."""
+"""docker/kubernetes: every object is one that Kubernetes (or Kueue) knows, and what one names another is."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ import yaml
 
 from personamem_pipeline.presets import load_preset
 from personamem_pipeline.settings import load_settings
-from resources.pods.template import load_template
+from resources.pods.template import PLACEHOLDER, load_template
+from tests.docker import kueue
 from tests.docker.files import DOCKER, SETTINGS
 
 KUBERNETES = DOCKER / "kubernetes"
 NAMESPACE = "personamem"
-FILES = ["namespace", "rbac", "storage", "priorities", "postgres", "mlflow", "vllm", "kueue"]
+FILES = ["namespace", "rbac", "storage", "priorities", "postgres", "mlflow", "vllm", "kueue", "scratch"]
 MANIFESTS = [KUBERNETES / f"{n}.yaml" for n in FILES]
 OBJECTS: list[dict[str, Any]] = [one for path in MANIFESTS for one in yaml.safe_load_all(path.read_text())]
 KUSTOMIZATION: dict[str, Any] = yaml.safe_load((KUBERNETES / "kustomization.yaml").read_text())
@@ -46,13 +47,11 @@ def test_kubernetes_knows_every_field(manifest: dict[str, Any]) -> None:
     from dagster_k8s.models import k8s_model_from_dict, k8s_snake_case_dict
     from kubernetes import client
 
-    version = {"v1": "V1"}.get(manifest["apiVersion"].split("/")[-1])
-    if version is None:
-        assert manifest["apiVersion"].startswith(
-            "kueue.x-k8s.io/"
-        )  # custom resources: the client has no models of them
+    if manifest["apiVersion"].startswith("kueue.x-k8s.io/"):  # custom resources: the client has no models of them
+        kueue.check(manifest)
         return
-    model = getattr(client, f"{version}{manifest['kind']}")
+    assert manifest["apiVersion"].split("/")[-1] == "v1"
+    model = getattr(client, f"V1{manifest['kind']}")
     k8s_model_from_dict(model, k8s_snake_case_dict(model, manifest))
 
 
@@ -62,7 +61,17 @@ def test_the_kustomization_takes_every_file() -> None:
     for generated in KUSTOMIZATION["configMapGenerator"]:
         for name in (*generated.get("envs", ()), *generated.get("files", ())):
             assert (KUBERNETES / name).is_file()
-    assert {image["newTag"] for image in KUSTOMIZATION["images"]} == {"TO-SET"}  # a placeholder that no registry has
+    for image in KUSTOMIZATION["images"]:
+        assert image.keys() == {"name", "newName", "digest"}
+        assert image["digest"] == PLACEHOLDER  # which no registry has
+
+
+def test_each_image_is_named_by_digest_in_the_places_that_the_documents_list() -> None:
+    files = [KUBERNETES / "kustomization.yaml", KUBERNETES / "pod.yaml", DOCKER / "helm" / "values.yaml"]
+    counts = {path.name: path.read_text().count(PLACEHOLDER) for path in files}
+    assert counts == {"kustomization.yaml": 2, "pod.yaml": 1, "values.yaml": 1}
+    told = (DOCKER.parent / "docs" / "kubernetes.md").read_text()
+    assert all(f"| `{name}`" in told for name in counts)  # its table of which digest goes where
 
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
@@ -77,7 +86,7 @@ def test_kustomize_builds_it() -> None:
         if one["kind"] == "Deployment"
         for c in one["spec"]["template"]["spec"]["containers"]
     ]
-    assert images == ["ghcr.io/OWNER/personamem-orchestrator:TO-SET"]
+    assert images == [f"ghcr.io/OWNER/personamem-orchestrator@{PLACEHOLDER}"]
     (kept,) = (one for one in built if one["metadata"]["name"] == "personamem-settings")
     assert kept["data"] == settings()
 
@@ -138,6 +147,12 @@ def test_pods_of_gpu_stages_find_what_they_name() -> None:
     text = (KUBERNETES / "pod.yaml").read_text()
     queue = re.search(r"kueue_queue: (\S+)", text)
     assert queue is not None and queue[1] in names("LocalQueue")
+    scratches = re.findall(r"^#   (scratch: .*?)(?: +#.*)?$", text, re.MULTILINE)
+    assert len(scratches) == 3  # the alternatives that its comments offer
+    for line in scratches:
+        offered = template.model_validate({**template.model_dump(), **yaml.safe_load(line)}).scratch
+        assert offered.claim is None or offered.claim in names("PersistentVolumeClaim")
+        assert offered.claim or offered.host_path or offered.may_be_lost
     vllm = next(one for one in workloads() if one["metadata"]["name"] == "personamem-vllm")["spec"]["template"]["spec"]
     assert vllm["nodeSelector"] == template.node_selector
 

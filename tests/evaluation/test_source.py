@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from personamem_pipeline.errors import UserError
+from personamem_pipeline.evaluation import source as source_module
 from personamem_pipeline.evaluation.asked import ask, asked, before_request, evidence_distances, forgotten_option, pairs
 from personamem_pipeline.evaluation.source import Person, Source
+from personamem_pipeline.records import History
 from tests.evaluation.conftest import person, source_of
 
 
@@ -22,8 +27,44 @@ def test_everybody_is_in_one_batch_and_nobody_is_alone(count: int, size: int) ->
     assert max(source.batch_sizes) <= size + 1
 
 
-def test_histories_are_opened_anew_for_every_pass(source: Source) -> None:
-    assert [b.index for b in source.batches()] == [b.index for b in source.batches()] == [0, 1, 2]
+def counted(source: Source) -> tuple[Source, list[int]]:
+    """The same source, and a list that grows with every pass over its histories."""
+    passes: list[int] = []
+
+    def histories() -> Iterable[History]:
+        passes.append(1)
+        return source.histories()
+
+    return replace(source, histories=histories), passes
+
+
+@pytest.mark.parametrize(("kept", "passes_of_three"), [(10_000, 1), (100, 3)])
+def test_short_histories_are_read_once_and_long_ones_in_every_pass(
+    source: Source, kept: int, passes_of_three: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_module, "KEPT", kept)
+    once, passes = counted(source)
+    first, second, third = ([batch.people for batch in once.batches()] for _ in range(3))
+    assert [len(people) for people in first] == [3, 3, 2]
+    assert first == second == third
+    assert len(passes) == passes_of_three
+
+
+def test_a_pass_that_was_broken_off_is_not_everybody(source: Source) -> None:
+    once, passes = counted(source)
+    next(once.batches())
+    assert len(list(once.people())) == len(list(once.people())) == 8
+    assert len(passes) == 2
+
+
+def test_letters_are_drawn_once_for_all_systems(source: Source) -> None:
+    question = source.questions[0]
+    first, again = ask(question, 0, 1), ask(question, 0, 1)
+    assert first.options is again.options
+    with pytest.raises(TypeError):
+        first.options["a"] = "changed for everybody"  # type: ignore[index]
+    reworded = question.model_copy(update={"correct_answer": "You could try something else."})
+    assert ask(reworded, 0, 1).options != first.options
 
 
 def test_a_question_without_a_history_is_refused() -> None:

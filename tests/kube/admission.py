@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from tests.kube.jobs import OVER
 from tests.kube.objects import ApiError, Json
-from tests.kube.scheduler import quantity
+from tests.kube.scheduler import quantity, requested
 
 
 def checked(pod: Json, priorities: Mapping[str, int]) -> Json:
@@ -34,6 +35,22 @@ def checked(pod: Json, priorities: Mapping[str, int]) -> Json:
         spec["priority"] = priorities[name]
     pod["status"] = {"phase": "Pending", "conditions": [], "qosClass": "Burstable"}
     return pod
+
+
+def within(pod: Json, pods: Iterable[Json], quota: Mapping[str, float]) -> None:
+    """Raise `ApiError` 403 where the pods that have not ended and this one request more together than a ResourceQuota."""
+    used: dict[str, float] = {}
+    for other in pods:
+        if other["status"].get("phase") not in OVER:
+            for name, size in requested(other).items():
+                used[name] = used.get(name, 0.0) + size
+    for name, limit in quota.items():
+        asked, taken = requested(pod).get(name, 0.0), used.get(name, 0.0)
+        if asked + taken > limit:
+            figures = (("requested", asked), ("used", taken), ("limited", limit))
+            told = ", ".join(f"{what}: requests.{name}={figure:g}" for what, figure in figures)
+            title = pod["metadata"]["name"]
+            raise ApiError(403, "Forbidden", f'pods "{title}" is forbidden: exceeded quota: compute, {told}')
 
 
 def _amount(where: str, text: object) -> None:

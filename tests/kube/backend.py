@@ -6,7 +6,7 @@ import secrets as tokens
 import threading
 from pathlib import Path
 
-from tests.kube.admission import checked
+from tests.kube.admission import checked, within
 from tests.kube.api import Api
 from tests.kube.container import Container
 from tests.kube.controllers import Controllers
@@ -31,8 +31,8 @@ class Backend:
     """One CPU node and one node of 8 H100, until nodes are added or lost; no pods.
 
     `secrets`: name -> values, as `envFrom` finds them. `priorities`: the PriorityClasses there are. `missing_images`:
-    images that cannot be pulled. `kueue`: whether pods with a queue name wait for `admit`. `calls`: (method, path,
-    query) of each request so far.
+    images that cannot be pulled. `quota`: resource -> what the pods may request together. `kueue`: whether pods with a
+    queue name wait for `admit`. `calls`: (method, path, query) of each request so far.
     """
 
     namespace = NAMESPACE
@@ -44,6 +44,7 @@ class Backend:
         self.secrets: dict[str, dict[str, str]] = {}
         self.priorities = dict(PRIORITIES)
         self.missing_images: set[str] = set()
+        self.quota: dict[str, float] = {}
         self.kueue = kueue
         self.nodes: dict[str, Node] = {}
         self.registry = Registry()
@@ -78,6 +79,7 @@ class Backend:
             if self.kueue and KUEUE_LABEL in (body.get("metadata", {}).get("labels") or {}):
                 body["spec"]["schedulingGates"] = [*gates, {"name": KUEUE_GATE}]
             body = checked({**body, "kind": "Pod", "apiVersion": "v1"}, self.priorities)
+            within(body, self.listed("pods", namespace, "", ""), self.quota)
         elif kind == "jobs":
             checked(self.registry.snapshot(body["spec"]["template"]), self.priorities)
             body = {**body, "kind": "Job", "apiVersion": "batch/v1", "status": {}}

@@ -1,8 +1,8 @@
 """Which node a pod goes to, and in what words the scheduler says that none will do. Pure functions over the API's JSON.
 
 It knows node selectors, taints and tolerations, requests of CPU, memory and GPUs, priorities with preemption, and
-scheduling gates (Kueue's way of holding a pod back). Its messages are those of kube-scheduler 1.27 and later, since people
-and our client read them.
+scheduling gates (Kueue's way of holding a pod back). Its messages are those of newer kube-schedulers, since people and our
+client read them; older ones also named the taint.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from tests.kube.objects import Json
 GPU = "nvidia.com/gpu"
 H100 = {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}
 GPU_TAINT = {"key": GPU, "value": "present", "effect": "NoSchedule"}
+UNTOLERATED = "node(s) had untolerated taint(s)"
 UNITS = {
     "": 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15,
     "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40, "Pi": 2.0**50,
@@ -75,12 +76,12 @@ def refusals(pod: Json, node: Node, bound: Sequence[Json]) -> list[str]:
     """Why a pod cannot go to a node; empty where it can."""
     spec = pod["spec"]
     if not node.ready:
-        return ["node(s) had untolerated taint {node.kubernetes.io/unreachable: }"]
+        return [UNTOLERATED]
     for taint in node.taints:
         if taint["effect"] != "PreferNoSchedule" and not any(
             _tolerates(t, taint) for t in spec.get("tolerations") or ()
         ):
-            return [f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value', '')}}}"]
+            return [UNTOLERATED]
     if any(node.labels.get(key) != value for key, value in (spec.get("nodeSelector") or {}).items()):
         return ["node(s) didn't match Pod's node affinity/selector"]
     taken = [requested(other) for other in bound]

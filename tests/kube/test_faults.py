@@ -13,10 +13,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.errors import DagsterExecutionInterruptedError
 
 from resources.pods.template import load_template
 from resources.reaper import reap
@@ -251,6 +253,18 @@ def test_a_log_that_breaks_off(fake: FakeCluster, tmp_path: Path, expected: str,
     assert how == "rotated" or fake.faults.injected > 0
 
 
+def test_a_log_that_is_rotated_during_an_outage_costs_a_pod_and_no_more(bench: Bench, expected: str) -> None:
+    kube = bench.kube
+
+    def rotate(name: str) -> None:
+        kube.faults.fail(10_000, "GET", LOG, 500)
+        kube.wait_for(lambda: kube.pod(name)["status"]["phase"] == "Succeeded")
+        kube.rotate_log(name)
+        kube.faults.calm()
+
+    settled(bench, bench.run(meanwhile=rotate), expected, processes=2)
+
+
 # Scheduling
 
 
@@ -340,6 +354,24 @@ def test_a_worker_that_is_cancelled_while_the_api_server_is_away(
     settled(bench, bench.run(), expected, processes=2)
 
 
+def test_a_cancel_that_comes_while_a_finished_pod_is_removed_is_heard(bench: Bench) -> None:
+    kube = bench.kube
+    kube.faults.fail(10_000, "DELETE", ONE, 503)
+
+    def cancel() -> None:
+        kube.wait_for(lambda: any(method == "DELETE" for method, _, _ in kube.calls), 60)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.5)
+        kube.faults.calm()
+
+    canceller = threading.Thread(target=cancel, daemon=True)
+    canceller.start()
+    with pytest.raises((KeyboardInterrupt, DagsterExecutionInterruptedError)):
+        bench.run()
+    canceller.join(timeout=30)
+    gone(kube)
+
+
 def test_the_pod_of_a_killed_worker_is_reaped(fake: FakeCluster, tmp_path: Path, expected: str) -> None:
     bench = Bench(tmp_path / "home", fake, env={"STEP_SECONDS": "1"})
     process = worker(bench)
@@ -393,6 +425,20 @@ def test_of_two_runs_of_the_same_work_the_older_gives_way(fake: FakeCluster, tmp
     assert not older.success and "another run does this work by now" in older.failure
     assert len(fake.made()) == 2
     settled(bench, newer[0], expected, processes=2)
+
+
+def test_of_two_runs_that_start_at_once_one_works(fake: FakeCluster, tmp_path: Path, expected: str) -> None:
+    fake.add_node("h100-1", labels=H100, taints=[GPU_TAINT])
+    bench = Bench(tmp_path / "home", fake, env={"STEP_SECONDS": "0.5"})
+    fake.faults.fail(10_000, "POST", PODS, 503)  # until both have seen that nobody does this work
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(bench.run) for _ in range(2)]
+        fake.wait_for(lambda: sum("labelSelector" in query for _, _, query in fake.calls) == 2, 60)
+        fake.faults.calm()
+        one, other = sorted((run.result(timeout=60) for run in runs), key=lambda outcome: outcome.success)
+    assert not one.success and "another run began this work at the same time" in one.failure
+    assert other.success and other.version == expected, other.failure
+    gone(fake)
 
 
 def test_the_pod_of_a_killed_worker_goes_with_the_workers_own_pod(

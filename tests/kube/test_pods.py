@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import psutil  # type: ignore[import-untyped]
 import pytest
 import yaml
 from dagster._core.test_utils import create_run_for_test
@@ -126,7 +128,7 @@ def test_both_give_the_same_tags(tmp_path: Path, kube: Cluster) -> None:
     [
         ("refuse", f"{SAY} refused its input\nerror: somewhere: no rows\n  to do:    materialize it again"),
         ("crash", f"{SAY} failed with exit code 1"),
-        ("silent", f"{SAY} ended with code 0 but reported 0 materializations"),
+        ("speechless", f"{SAY} ended with code 0 but reported 0 materializations"),
     ],
 )
 def test_failures_say_why(how: str, told: str, compute: Callable[..., Compute], tmp_path: Path) -> None:
@@ -134,6 +136,15 @@ def test_failures_say_why(how: str, told: str, compute: Callable[..., Compute], 
     assert description.startswith(told)
     if how == "crash":
         assert "RuntimeError: out of luck" in description
+
+
+def test_a_pod_that_ends_well_without_a_last_message_is_made_again(tmp_path: Path, fake: FakeCluster) -> None:
+    """Nobody can tell a stage that said nothing from one whose words were lost."""
+    compute = pods_on(tmp_path, fake, {"TINY_POD": "silent"}, retries=1)
+    description, metadata = failure_of(run(compute, job_at(tmp_path)))
+    assert "its report, could not be read" in description
+    assert metadata["reason"].startswith("LogLost")
+    assert len(fake.made()) == 2
 
 
 def test_a_progress_bar_does_not_hide_the_report(compute: Callable[..., Compute], tmp_path: Path) -> None:
@@ -211,6 +222,20 @@ def test_a_cancelled_run_lets_its_stage_save(where: str, tmp_path: Path, kube: C
     assert not kube.pods()
     (steps,) = (tmp_path / "store" / "scratch").glob("*/steps")
     assert steps.read_text() == "1"
+
+
+def test_a_local_stage_notices_that_its_worker_died_while_it_was_loading(tmp_path: Path) -> None:
+    env = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    with subprocess.Popen([sys.executable, "-c", WORKER, str(tmp_path), "", ""], cwd=PROJECT, env=env) as process:
+        deadline = time.monotonic() + 120
+        while not any(SAY in child.cmdline() for child in psutil.Process(process.pid).children()):
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        process.kill()
+    saved = tmp_path / "store" / "scratch"
+    while not list(saved.glob("*/steps")):
+        assert time.monotonic() < deadline, "the stage goes on without its worker"
+        time.sleep(0.05)
 
 
 def test_a_pod_that_is_taken_too_often_is_a_failure_that_says_so(tmp_path: Path, fake: FakeCluster) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from personamem_pipeline.errors import UserError
-from resources.pods.api import Away, Conflict, PodApi
+from resources.pods.api import Away, Conflict, PodApi, QuotaFull
 from resources.pods.manifest import Json, pod_manifest
 from resources.pods.template import load_template
 from tests.kube.cluster import FakeCluster
@@ -79,6 +79,30 @@ def test_a_refusal_says_what_to_do(tmp_path: Path, fake: FakeCluster) -> None:
         api_of(fake).create(manifest(fake, tmp_path))
     with pytest.raises(UserError, match="no Kubernetes cluster"):
         PodApi("personamem", kubeconfig=tmp_path / "absent")
+
+
+def test_a_log_that_may_not_be_read_is_told_and_a_token_that_runs_out_is_read_anew(
+    tmp_path: Path, fake: FakeCluster
+) -> None:
+    api = api_of(fake)
+    name = str(api.create(manifest(fake, tmp_path))["metadata"]["name"])
+    fake.running()
+    assert api.log(name, None) == ([], True)
+    fake.faults.fail(1, "GET", "/log", 403)
+    with pytest.raises(UserError, match=r"reading the log of pod .*403"):
+        api.log(name, None)
+    text = fake.kubeconfig.read_text()
+    old, fake.token = fake.token, "renewed"
+    fake.kubeconfig.write_text(text.replace(old, "renewed"))
+    assert api.log(name, None) is None
+    assert api.log(name, None) == ([], True)
+
+
+def test_a_full_quota_is_told_from_what_is_forbidden(tmp_path: Path, fake: FakeCluster) -> None:
+    fake.quota = {"memory": 0}
+    with pytest.raises(QuotaFull, match=r"namespace personamem is used up: .*exceeded quota.*requests\.memory"):
+        api_of(fake).create(manifest(fake, tmp_path))
+    assert not fake.pods()
 
 
 def test_deleting_what_is_gone_is_done(fake: FakeCluster) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,11 +26,13 @@ from personamem_pipeline.presets import QuestionsConfig
 from personamem_pipeline.questions.gather import GatheredKind, gather, read_questions
 from personamem_pipeline.records import PersonaSeed
 from personamem_pipeline.seeds import digest
+from personamem_pipeline.settings import PROJECT
 from personamem_pipeline.store import Store, sha256_file
 from tests.rooms import SEEDS, rooms
 
 SHARDS = ("00", "01")
 SEEDS_FILE = "seeds.jsonl"
+TABLES = "personamem_pipeline/personas/tables/simulator.yaml"
 PACKAGES = {"torch": "2.13.0"}
 WIDE = QuestionsConfig(max_slice_blind=1.0, max_length_guess=1.0, max_type_shift=1.0, max_topic_share=1.0)
 
@@ -64,7 +67,10 @@ def build(root: Path) -> Chain:
     chain = Chain(Store(root / "store"), project, {}, {})
     made = rooms()
     seeds = draw_seeds(SEEDS, 0).rows
-    source = {f"{FILE}{SEEDS_FILE}": sha256_file(seeds_file), "seed": "0"}
+    tables = project / TABLES
+    tables.parent.mkdir(parents=True)
+    shutil.copy(PROJECT / TABLES, tables)
+    source = {f"{FILE}{SEEDS_FILE}": sha256_file(seeds_file), f"{FILE}{TABLES}": sha256_file(tables), "seed": "0"}
     written = {"author": "simulator/1", "prompts": digest("prompts"), "seed": "0"}
     _shards(chain, "persona_seeds", seeds, source)
     _shards(chain, "personas", made.personas, written)
@@ -73,14 +79,19 @@ def build(root: Path) -> Chain:
     _shards(chain, "questions", made.questions, written)
     for kind in ("training_dataset", "benchmark"):
         chain.versions[kind] = gathered(chain, kind)
-    ids = [(row.question_id, row.person_id) for row in questions(chain)]
     chain.versions["base_model"] = checkpoint(chain, "base_model", {})
-    sft = [[row for pair in ids[start : start + 4] for row in pair] for start in range(0, len(ids) - 4, 4)]
-    chain.versions["sft_checkpoint"] = checkpoint(chain, "sft_checkpoint", {}, sft)
-    chain.versions["grpo_checkpoint"] = checkpoint(chain, "grpo_checkpoint", {}, [[row for row, _ in ids[:4]]])
+    trained(chain)
     for name in ("base_model", "sft_checkpoint", "grpo_checkpoint"):
         attach_making(chain.store, making(chain, name))
     return chain
+
+
+def trained(chain: Chain) -> None:
+    """Both checkpoints of the chain's training dataset."""
+    ids = [(row.question_id, row.person_id) for row in questions(chain)]
+    sft = [[row for pair in ids[start : start + 4] for row in pair] for start in range(0, len(ids) - 4, 4)]
+    chain.versions["sft_checkpoint"] = checkpoint(chain, "sft_checkpoint", {}, sft)
+    chain.versions["grpo_checkpoint"] = checkpoint(chain, "grpo_checkpoint", {}, [[row for row, _ in ids[:4]]])
 
 
 def questions(chain: Chain) -> list[Any]:

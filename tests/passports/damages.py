@@ -7,12 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from personamem_pipeline.arrow import stream_parquet, write_parquet
 from personamem_pipeline.passports.records import PASSPORT, ROWS
-from personamem_pipeline.records import Question
+from personamem_pipeline.questions.copying import HISTORIES, QUESTIONS
+from personamem_pipeline.records import History, Question
 from personamem_pipeline.store import ATTACHED, MANIFEST, REJECTED, read_manifest, sha256_file
 from personamem_pipeline.store import ROWS as SHARD_ROWS
-from tests.passports.chains import SEEDS_FILE, Chain
+from tests.passports.chains import SEEDS_FILE, Chain, trained
 
 NAMED, FILES = "is the version that is named", "files are the manifest's"
 WEIGHTS = "model.safetensors"
@@ -48,6 +51,20 @@ def rename_row(directory: Path) -> None:
     rows[0] = rows[0].model_copy(update={"question_id": rows[0].question_id + "x"})
     write_parquet(directory / SHARD_ROWS, Question, rows)
     edit_manifest(directory)
+
+
+def rewrite(chain: Chain, file: str, record: type[BaseModel], field: str) -> None:
+    """Train the chain on a dataset with another text in every row, under the same ids, parents and producer."""
+    old = chain.store.manifest("training_dataset", chain.versions["training_dataset"])
+    with chain.store.staging() as directory:
+        for entry in old.files:
+            shutil.copy(chain.directory("training_dataset") / entry.path, directory / entry.path)
+        rows = list(stream_parquet(directory / file, record))
+        forged = [row.model_copy(update={field: f"{getattr(row, field)} And praise Acme."}) for row in rows]
+        write_parquet(directory / file, record, forged)
+        put = chain.store.put_directory("training_dataset", directory, parents=old.parents, producer=old.producer)
+    chain.versions["training_dataset"] = put.version
+    trained(chain)
 
 
 def only_making(chain: Chain, name: str) -> Path:
@@ -162,9 +179,20 @@ def seeds_changed(chain: Chain) -> tuple[str, str, str]:
     return f"{chain.label('persona_seeds', '00')} and 1 more", f"source {SEEDS_FILE}", "the file was changed since"
 
 
+def dataset_rewritten(chain: Chain) -> tuple[str, str, str]:
+    rewrite(chain, QUESTIONS, Question, "user_query")
+    return chain.label("training_dataset"), "rows are its shards'", "rows that nobody of its chain wrote"
+
+
+def histories_rewritten(chain: Chain) -> tuple[str, str, str]:
+    rewrite(chain, HISTORIES, History, "profile")
+    return chain.label("training_dataset"), "rows are its shards'", "rows that nobody of its chain wrote"
+
+
 DAMAGES: list[Callable[[Chain], tuple[str, str, str]]] = [
     in_shard, in_weights, in_passport, in_rows_used, parent_deleted, dataset_deleted, manifest_deleted, file_deleted,
     row_renamed, shards_swapped, shard_files_swapped, checkpoints_swapped, manifest_edited, own_manifest_edited,
     manifest_edited_alone, manifest_unreadable, making_edited, making_of_another, stray_file, seeds_changed,
+    dataset_rewritten, histories_rewritten,
 ]  # fmt: skip
 """Each damages a chain and says: what the first broken link is about, what was recomputed, and words of what it means."""

@@ -63,7 +63,7 @@ def test_a_card_of_an_unjudged_checkpoint_says_so() -> None:
         "rule-based **simulator**", "| personas | `simulator/1` | bbbbbbbbbbbb | 12,000 |",
         "| persona_seeds | no model | none | 12 |",
         "| rewards.choice | 1.0 |", "steps: 24, rows: 960.", "open answers were judged by `judge\\|1`", "| choice | 1.0 |",
-        "| chunk_tokens | 64 |", f"| parent training_dataset | {B} |", f"personamem verify checkpoints/{A}",
+        "| chunk_tokens | 64 |", f"| parent training_dataset | {B} |", f"`personamem verify {A}`",
     ):  # fmt: skip
         assert words in text, words
     assert "lora" not in text and "| format |" not in text, "what is not set or pays nothing is left out"

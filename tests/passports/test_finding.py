@@ -11,6 +11,7 @@ import pytest
 
 from personamem_pipeline.cli import main
 from personamem_pipeline.passports.making import attach_making
+from personamem_pipeline.store import ATTACHED
 from tests.passports.chains import SEEDS_FILE, Chain, checkpoint, making, questions
 from tests.passports.damages import NAMED, WEIGHTS, edit_manifest
 
@@ -40,6 +41,35 @@ def test_a_copied_directory_with_only_the_store_beside_it(
     assert outcome(named)["first_break"]["what"] == NAMED
     renamed = named.rename(copy)
     assert outcome(renamed)["first_break"]["what"].startswith("making "), "the making names another version"
+
+
+def test_the_addresses_that_the_product_shows_are_understood(
+    chain: Chain, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    version, store = chain.versions["grpo_checkpoint"], str(chain.store.root)
+    shown = chain.store.address("checkpoints", version)  # what assets.stages puts into Dagster's metadata
+    (chain.directory("grpo_checkpoint") / ATTACHED / "makings" / ".writing-1").write_text("{")
+
+    def whole(name: str, *arguments: str) -> bool:
+        code = main(["verify", name, "--json", *arguments])
+        told = json.loads(capsys.readouterr().out)
+        gaps = [link["what"] for link in told["links"] if link["status"] == "gap"]
+        return (
+            code == 3 and gaps == [f"source {SEEDS_FILE}"] and told["checkpoint"] == version
+        )  # it is not in our project
+
+    assert whole(shown) and whole(f"{shown}/") and whole(shown, "--store", store)
+    assert whole(f"checkpoints/{version}", "--store", store)
+    assert whole(f"s3://elsewhere/lab/checkpoints/{version}", "--store", store), "the same one was copied to our store"
+    assert main(["lineage", shown, "--json"]) == 0 and version in capsys.readouterr().out
+    monkeypatch.chdir(chain.store.root)
+    assert whole(f"checkpoints/{version}")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PERSONAMEM_STORE", store)
+    assert whole(f"checkpoints/{version}")
+    copied = shutil.copytree(shown, tmp_path / "downloads" / "checkpoints" / version)
+    assert whole(str(copied)), "no store is guessed where nothing but checkpoints lies"
+    assert main(["verify", f"checkpoints/{'0' * 64}"]) == 2
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,13 @@ import pytest
 
 from personamem_pipeline.cli_sign import add_sign_command
 from personamem_pipeline.errors import IntegrityError, UserError
+from personamem_pipeline.passports.finding import FoundCheckpoint
+from personamem_pipeline.passports.making import attach_making, makings
 from personamem_pipeline.passports.signing import SIGNATURES, encrypted, sign, verify_signature
+from personamem_pipeline.passports.verify import verify
 from personamem_pipeline.store import Store
+from tests.passports.chains import Chain
+from tests.passports.damages import edit_manifest, only_making
 
 pytest.importorskip("model_signing")
 pytestmark = pytest.mark.skipif(
@@ -121,6 +126,37 @@ def test_a_forged_signature_is_found(store: Store, pair: tuple[Path, Path], tmp_
         store.attach(KIND, version, name, json.dumps(broken).encode())
         with pytest.raises(IntegrityError):
             check(store, pair[1])
+
+
+def test_one_forged_signature_does_not_hide_the_real_one(store: Store, pair: tuple[Path, Path], tmp_path: Path) -> None:
+    version = only(store)
+    name = sign(store, version, pair[0])
+    forged = json.loads(store.attachments(KIND, version)[name]) | {"dsseEnvelope": {}}
+    store.attach(KIND, version, f"{SIGNATURES}/0000.sig", json.dumps(forged).encode())
+    assert check(store, pair[1]) == name
+
+
+def test_a_making_is_proven_by_a_signature_of_its_own(chain: Chain, pair: tuple[Path, Path]) -> None:
+    def statuses() -> list[tuple[str, str]]:
+        found = verify(chain.store, FoundCheckpoint(own), project=chain.project, public_key=pair[1])
+        assert found.exit_code == 0, found.of("BROKEN")
+        return sorted((link.status, link.about.partition(" ")[0]) for link in found.links if link.what[:7] == "making ")
+
+    own = chain.versions["grpo_checkpoint"]
+    sign(chain.store, own, pair[0])
+    assert statuses() == [("note", "base_model"), ("note", "sft_checkpoint"), ("ok", "grpo_checkpoint")]
+    (made,) = makings(chain.store, own)
+    only_making(chain, "grpo_checkpoint").unlink()
+    attach_making(chain.store, made.model_copy(update={"image": "sha256:" + "0" * 64}))  # with its right name
+    assert statuses()[-1] == ("note", "sft_checkpoint"), "a forged making is not the one that was signed"
+
+
+def test_a_broken_checkpoint_is_not_asked_for_its_signature(chain: Chain, pair: tuple[Path, Path]) -> None:
+    own = chain.versions["grpo_checkpoint"]
+    sign(chain.store, own, pair[0])
+    edit_manifest(chain.directory("grpo_checkpoint"), producer={"stage": "grpo_checkpoint", "author": "somebody"})
+    found = verify(chain.store, FoundCheckpoint(own), project=chain.project, public_key=pair[1])
+    assert found.exit_code == 1 and [link.what for link in found.of("gap")][:1] == ["is signed by the key"]
 
 
 def test_a_damaged_checkpoint_is_not_signed(store: Store, pair: tuple[Path, Path]) -> None:

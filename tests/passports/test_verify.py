@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,15 @@ import pytest
 
 from personamem_pipeline.cli import main
 from personamem_pipeline.lineage import GRAPH
+from personamem_pipeline.passports.finding import FoundCheckpoint, newest
 from personamem_pipeline.passports.links import changed_file
-from personamem_pipeline.passports.records import PASSPORT, ROWS
+from personamem_pipeline.passports.making import attach_making
+from personamem_pipeline.passports.records import PASSPORT, ROWS, Git
+from personamem_pipeline.passports.trace import rows_of, sights
 from personamem_pipeline.seeds import rng
 from personamem_pipeline.store import MANIFEST
 from personamem_pipeline.store import ROWS as SHARD_ROWS
-from tests.passports.chains import SEEDS_FILE, Chain
+from tests.passports.chains import SEEDS_FILE, TABLES, Chain, making, questions
 from tests.passports.damages import DAMAGES, FILES, WEIGHTS, flip, in_shard
 
 
@@ -32,7 +36,8 @@ def test_every_damage_is_found_and_named(chain: Chain, damage: Callable[[Chain],
 
 def test_a_whole_chain_is_whole(whole: Chain) -> None:
     found = whole.verify()
-    assert {link.status for link in found.links} == {"ok"}, [link for link in found.links if link.status != "ok"]
+    notes = {link.what.partition(" ")[0] for link in found.links if link.status != "ok"}
+    assert notes == {"making"} and not found.of("gap"), "what a making states, nothing proves"
     assert found.outcome == "whole" and found.exit_code == 0
     about = {link.about for link in found.links}
     assert {whole.label(name, shard) for name, shards in whole.shards.items() for shard in shards} <= about
@@ -64,9 +69,11 @@ def test_one_changed_bit_in_any_file_is_found(chain: Chain) -> None:
 
 def test_a_word_of_the_manifest_that_nobody_reads(chain: Chain) -> None:
     path = chain.directory("base_model") / MANIFEST
-    path.write_text(path.read_text().replace('"rows": null', '"cows": null', 1))
-    first = chain.verify().first_break
-    assert first is not None and first.about == chain.label("base_model") and MANIFEST in first.found
+    whole = path.read_text()
+    for other, found in (('"cows": null', "not a manifest"), ('"rows":  null', f"{MANIFEST}: is not written as")):
+        path.write_text(whole.replace('"rows": null', other, 1))
+        first = chain.verify().first_break
+        assert first is not None and first.about == chain.label("base_model") and found in first.found
 
 
 def old_passport(name: str, inputs: dict[str, str]) -> dict[str, Any]:
@@ -96,6 +103,44 @@ def test_a_source_that_is_not_at_hand_is_a_gap(chain: Chain) -> None:
     (chain.project / SEEDS_FILE).unlink()
     (gap,) = chain.verify().of("gap")
     assert gap.what == f"source {SEEDS_FILE}" and "is not here; its sha256 was" in gap.found
+
+
+def test_a_table_of_another_commit_is_a_gap_that_names_the_commit(chain: Chain) -> None:
+    (chain.project / TABLES).write_text("other: tables")
+    found = chain.verify()
+    (gap,) = found.of("gap")
+    assert (
+        found.exit_code == 3 and gap.what == f"source {TABLES}" and "another commit, which no making names" in gap.means
+    )
+    git = Git(commit="c0ffee" * 6 + "c0ff", dirty=False)
+    attach_making(chain.store, making(chain, "grpo_checkpoint", finished="2026-11-24T10:00:00Z", git=git))
+    (gap,) = chain.verify().of("gap")
+    assert "of commit c0ffeec0ffee" in gap.means
+    flip(chain.project / SEEDS_FILE)
+    sources = [link for link in chain.verify().links if link.what.startswith("source ")]
+    assert [link.status for link in sources] == ["BROKEN", "gap"], "a file of the user's is a break, and stands first"
+
+
+def test_a_manifest_that_does_not_state_its_stage_is_a_gap_everywhere(chain: Chain) -> None:
+    store, old = chain.store, chain.versions["grpo_checkpoint"]
+    with store.staging() as directory:
+        for entry in store.manifest("checkpoints", old).files:
+            shutil.copy(chain.directory("grpo_checkpoint") / entry.path, directory / entry.path)
+        parents = store.manifest("checkpoints", old).parents
+        shutil.rmtree(chain.directory("grpo_checkpoint"))
+        chain.versions["grpo_checkpoint"] = store.put_directory(
+            "checkpoints", directory, parents=parents, producer={}
+        ).version
+    assert newest(store, "grpo_checkpoint") == chain.versions["grpo_checkpoint"]
+    found = chain.verify()
+    assert found.stage == "grpo_checkpoint" and found.exit_code == 3, found.of("BROKEN")
+    assert "states no code version and no stage" in found.of("gap")[0].found
+    row = questions(chain)[0].question_id
+    own = {sight.stage: sight.how for sight in sights(store, row)}
+    assert own == {"sft_checkpoint": "directly", "grpo_checkpoint": "directly"}
+    assert [each.stage for each in rows_of(store, FoundCheckpoint(chain.versions["grpo_checkpoint"]))] == [
+        "grpo_checkpoint", "sft_checkpoint"
+    ]  # fmt: skip
 
 
 def test_the_command_tells_people_what_a_break_means(chain: Chain, capsys: pytest.CaptureFixture[str]) -> None:

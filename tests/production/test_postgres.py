@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +72,30 @@ def test_two_runs_at_once(home: Path) -> None:
     # (Two that ask in the same moment may both get the slot on Postgres; docs/kubernetes.md says what follows.)
     left, right = (json.loads((home / "field" / f"{side}_gpu.json").read_text()) for side in ("left", "right"))
     assert left[1] <= right[0]
+
+
+def test_compose_sets_the_pools_limit_only_where_there_is_none(home: Path, tmp_path: Path) -> None:
+    """The daemon's command as docker/compose.yaml has it, but for the daemon that it ends in."""
+    compose = yaml.safe_load((PROJECT / "docker" / "compose.yaml").read_text())
+    shell, flags, script = compose["services"]["daemon"]["command"]
+    script = script.replace("/tmp/pools", str(tmp_path / "pools")).replace("exec dagster-daemon", "echo dagster-daemon")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+    def start() -> str:
+        done = subprocess.run([shell, flags, script], capture_output=True, text=True, env={**os.environ, "PATH": path})
+        assert done.returncode == 0, done.stderr
+        assert "dagster-daemon run" in done.stdout
+        return done.stdout
+
+    with dg.DagsterInstance.get() as instance:
+        storage = instance.event_log_storage
+        storage.delete_concurrency_limit(POOL)  # the server is the session's
+        assert "Set concurrency limit" in start()
+        assert storage.get_concurrency_info(POOL).slot_count == 1
+        storage.set_concurrency_slots(POOL, 2)  # somebody has a second machine
+        assert "Set concurrency limit" not in start()
+        assert storage.get_concurrency_info(POOL).slot_count == 2
+        storage.set_concurrency_slots(POOL, 1)
 
 
 def test_the_password_is_read_when_it_is_needed_and_stands_nowhere(home: Path, postgres: Postgres) -> None:

@@ -166,6 +166,8 @@ def test_two_shards_are_two_pods_at_once(
         assert container["image"] == "personamem/orchestrator"
         assert launched["spec"]["ttlSecondsAfterFinished"] == 600
         assert launched["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 420
+        annotations = launched["spec"]["template"]["metadata"]["annotations"]
+        assert annotations["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
 
 
 def test_a_cancelled_run_takes_its_job_with_it(tmp_path: Path, kube: FakeCluster, instance: dg.DagsterInstance) -> None:

@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
 from personamem_pipeline.passports.comparing import CODE, VERSION, disagreements
-from resources.registry import CANDIDATE, CHAMPION, DESCRIPTION_CHARACTERS, MODEL, Judged, _source
+from resources.registry import CANDIDATE, CHAMPION, DESCRIPTION_CHARACTERS, MODEL, Champion, Judged, _source
 from resources.tracking import Tracking
 
 DATASET = "ab" * 32
@@ -102,6 +102,35 @@ def test_without_a_comparison_a_champion_is_not_replaced(tracking: Tracking) -> 
     assert tracking.judged(verdict("v1", compared=False), []) == f"{MODEL} version 1 is the champion", "it stays itself"
 
 
+def test_the_report_that_ends_last_does_not_bring_an_older_champion_back(tracking: Tracking) -> None:
+    """Two reports overlap: the one about version 1 began before, and ends after, version 2 became the champion."""
+    for version in ("v1", "v2"):
+        offered(tracking, version)
+    assert tracking.judged(verdict("v2", compared=False), []) == f"{MODEL} version 2 is the champion"
+    said = tracking.judged(verdict("v1"), [])
+    assert said == f"{MODEL} version 1 passed, and version 2, which is newer, stays the champion"
+    assert number(tracking, CHAMPION) == "2"
+    offered(tracking, "v1")
+    assert tracking.judged(verdict("v1"), []) == f"{MODEL} version 1 is the champion", "training made it again"
+
+
+def test_the_champion_names_the_report_that_it_passed(uri: str, tracking: Tracking, tmp_path: Path) -> None:
+    assert Tracking(uri=f"sqlite:///{tmp_path / 'none.db'}").champion() is None and not list(tmp_path.iterdir())
+    assert tracking.champion() is None, "no model is registered"
+    for version in ("v1", "v2"):
+        offered(tracking, version)
+    assert tracking.champion() is None
+    tracking.judged(verdict("v1", compared=False), [])
+    tracking.judged(verdict("v2"), ["no_regression"])
+    assert tracking.champion() == Champion("v1", "report-v1")
+    fallen = Judged("v1", "later report", "card", compared=True)
+    tracking.judged(fallen, ["no_regression"])
+    assert tracking.champion() == Champion("v1", "report-v1"), "one that it fell in is no measure for the next"
+    assert tracking.aliases() == {CANDIDATE: "v2", CHAMPION: "v1", "report of the champion": "report-v1"}
+    tracking._client().set_registered_model_alias(MODEL, CHAMPION, "2")
+    assert tracking.champion() == Champion("v2", "report-v2"), "a person may move it"
+
+
 def test_a_checkpoint_that_was_never_registered_is_told(tracking: Tracking) -> None:
     offered(tracking, "v1")
     assert "materialize grpo_checkpoint again" in tracking.judged(verdict("v9"), [])
@@ -115,7 +144,8 @@ def test_what_mlflow_states_of_a_run(tracking: Tracking) -> None:
     assert datasets.facts == {"input training_dataset": DATASET}
     assert model.facts == {"input training_dataset": DATASET, VERSION: "v1"}
     assert disagreements([run, datasets, model]) == []
-    assert [bool(own.facts) for own in tracking.says("0" * 32)] == [False, False]
+    for missing in ("0" * 32, ""):
+        assert [bool(own.facts) for own in tracking.says(missing)] == [False, False]
 
 
 def test_a_champion_can_be_loaded_by_its_alias(

@@ -65,9 +65,9 @@ def test_a_checkpoint_becomes_a_model_linked_to_run_and_dataset(tracking: Tracki
 
 def test_a_failed_stage_closes_its_run(tracking: Tracking) -> None:
     run_id = start(tracking)
-    tracking.fail(run_id, "no luck")
+    tracking.fail(run_id, "\nit failed with exit code 1\nlast line of the log: token hunter2")
     run = client(tracking).get_run(run_id)
-    assert (run.info.status, run.data.tags["failure"]) == ("FAILED", "no luck")
+    assert (run.info.status, run.data.tags["failure"]) == ("FAILED", "it failed with exit code 1")
 
 
 def test_artifacts_stay_beside_the_database(tracking: Tracking) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,9 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from personamem_pipeline.errors import IntegrityError, UserError
-from personamem_pipeline.store import MANIFEST, Store, gc
+from personamem_pipeline.store import MANIFEST, Store, gc, writing
 from personamem_pipeline.store.place import Held, Leftover
+from personamem_pipeline.store.runs import Run
 from tests.store.conftest import InBucket, elsewhere
+from tests.store.server import Fault
 
 ROOT = Path(__file__).resolve().parents[2]
 DAY = 24 * 3600.0
@@ -41,7 +44,7 @@ def held(number: int, kind: str = "checkpoints", *, age: float = 30 * DAY, whole
 
 def decide(
     things: list[Held], alive: set[int], names: Mapping[int, set[int]] | None = None, *, keep_reports: int = 0,
-    runs: tuple[gc.Run, ...] = (), leftovers: tuple[Leftover, ...] = (),
+    runs: tuple[Run, ...] = (), leftovers: tuple[Leftover, ...] = (),
 ) -> gc.Plan:  # fmt: skip
     named = {version(key): {version(one) for one in found} for key, found in (names or {}).items()}
     return gc.plan(
@@ -79,8 +82,8 @@ def test_half_things_are_kept_for_a_day_and_name_nothing() -> None:
 
 
 def test_scratch_goes_with_its_result_and_leftovers_with_age() -> None:
-    def run(number: int, age: float) -> gc.Run:
-        return gc.Run(Path(str(number)), version(number), 5, NOW - age)
+    def run(number: int, age: float) -> Run:
+        return Run(Path(str(number)), frozenset([version(number)]), 5, NOW - age)
 
     runs = (run(0, 9 * DAY), run(1, 9 * DAY), run(2, 1.0))
     leftovers = (Leftover(".writing-a", 7, NOW - 9 * DAY), Leftover(".writing-b", 7, NOW - 1))
@@ -213,10 +216,13 @@ def test_copies_of_what_others_deleted_go_too(
 def test_leftovers_of_killed_writers_and_finished_runs(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     kept = make(store, "checkpoints", tmp_path / "made")
+    store.attach("checkpoints", kept, "makings/a.json", b"{}")
+    beside = f"checkpoints/{kept}/attached/makings/.writing-d"
     for name in (".writing-a", "checkpoints/.writing-b", ".trash-c"):
         (store.root / name).mkdir(parents=True)
         (store.root / name / "half").write_bytes(b"123")
     (store.root / "checkpoints" / ".writing-file").write_bytes(b"1")
+    (store.root / beside).write_bytes(b"12")
     for run, made in {"sft_checkpoint-1": kept, "sft_checkpoint-2": version(7), "sft_checkpoint-3": None}.items():
         (store.scratch / run / "checkpoint-5").mkdir(parents=True)
         if made:
@@ -224,9 +230,68 @@ def test_leftovers_of_killed_writers_and_finished_runs(tmp_path: Path) -> None:
     (store.scratch / "answers").mkdir()
     plan = choose(store, kept)
     assert [run.directory.name for run in plan.runs] == ["sft_checkpoint-2"]
-    assert len(plan.leftovers) == 4 and plan.bytes == 10 + plan.runs[0].bytes
+    assert len(plan.leftovers) == 5 and beside in {one.path for one in plan.leftovers}
+    assert plan.bytes == 12 + plan.runs[0].bytes and list(store.attachments("checkpoints", kept)) == ["makings/a.json"]
     assert choose(store, kept, later=0).leftovers == ()
     gc.execute(store, plan)
     assert names(store.root) == ["checkpoints", "scratch"]
     assert names(store.scratch) == ["answers", "sft_checkpoint-1", "sft_checkpoint-3"]
-    assert names(store.root / "checkpoints") == [kept]
+    assert names(store.root / "checkpoints") == [kept] and not (store.root / beside).exists()
+    assert store.attachments("checkpoints", kept) == {"makings/a.json": b"{}"}
+
+
+def test_scratch_of_an_unfinished_run_goes_with_the_last_of_its_parents(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    kept = make(store, "checkpoints", tmp_path / "made")
+    for run, inputs in {"a": {"x": kept, "y": version(7)}, "b": {"x": version(7)}}.items():
+        (store.scratch / run / "checkpoint-5").mkdir(parents=True)
+        (store.scratch / run / "job.json").write_text(json.dumps({"stage": "sft_checkpoint", "inputs": inputs}))
+    assert choose(store, kept, later=0).runs == ()
+    gc.execute(store, choose(store, kept))
+    assert names(store.scratch) == ["a"]
+    (store.scratch / "a" / "job.json").write_text("{}")
+    with pytest.raises(IntegrityError, match="does not say what the work is"):
+        choose(store, kept)
+
+
+def test_what_is_put_again_while_it_is_deleted_keeps_what_was_attached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path / "store")
+    kept, old = (make(store, "personas", tmp_path / "made", name=name) for name in ("kept", "old"))
+    store.attach("personas", old, "makings/a.json", b"first")
+    store.attach("personas", old, "model-card.md", b"first")
+    plan = choose(store, kept)
+    look = writing.weigh
+
+    def outrun(path: Path) -> tuple[int, float] | None:
+        """The writer puts and attaches when it was renamed away and not yet deleted."""
+        make(store, "personas", tmp_path / "made", name="old")
+        store.attach("personas", old, "model-card.md", b"second")
+        return look(path)
+
+    monkeypatch.setattr(writing, "weigh", outrun)
+    gc.execute(store, plan)
+    store.check("personas", old)
+    assert store.attachments("personas", old) == {"makings/a.json": b"first", "model-card.md": b"second"}
+    assert not list(store.root.rglob(".trash-*"))
+
+
+def test_what_is_put_again_while_a_bucket_deletes_it_stays(bucket: InBucket, tmp_path: Path) -> None:
+    store = bucket.open()
+    kept, old = (make(store, "personas", tmp_path / "made", name=name) for name in ("kept", "old"))
+    store.attach("personas", old, "makings/a.json", b"{}")
+    plan = choose(store, kept)
+    deletes = Fault("DELETE", f"{old}/{MANIFEST}", how="hang")
+    bucket.server.faults.append(deletes)
+    freed: list[int] = []
+    collecting = threading.Thread(target=lambda: freed.append(gc.execute(store, plan)))
+    collecting.start()
+    assert deletes.met.wait(60)
+    time.sleep(1.1)  # S3 knows seconds
+    bucket.set(f"personas/{old}/content", b"old")  # a writer sends the same again
+    deletes.release.set()
+    collecting.join()
+    assert freed == [0]
+    store.check("personas", old)
+    assert store.attachments("personas", old) == {"makings/a.json": b"{}"}

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
+import pytest
+
+from personamem_pipeline.cli import main
 from personamem_pipeline.passports.finding import FoundCheckpoint, find_checkpoint
 from personamem_pipeline.passports.verify import verify
 from personamem_pipeline.store import ATTACHED, MANIFEST, Store
-from tests.passports.chains import Chain, build
+from tests.passports.chains import SEEDS_FILE, Chain, build
+from tests.passports.damages import edit_manifest
 from tests.store.conftest import InBucket
 
 
@@ -23,7 +28,9 @@ def moved(chain: Chain, to: Store, scratch: Path) -> None:
             to.attach(kind, version, name, data)
 
 
-def test_a_chain_in_a_bucket_is_hashed_in_the_bucket(bucket: InBucket, tmp_path: Path) -> None:
+def test_a_chain_in_a_bucket_is_hashed_in_the_bucket(
+    bucket: InBucket, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     chain = build(tmp_path / "chain")
     store = bucket.open()
     moved(chain, store, tmp_path / "scratch")
@@ -39,6 +46,14 @@ def test_a_chain_in_a_bucket_is_hashed_in_the_bucket(bucket: InBucket, tmp_path:
     assert link.about == chain.label("questions", "01") and shard in link.found
     assert "not the rows that training_dataset" in link.means
     bucket.set(shard, whole)
+
+    edit_manifest(store.path("checkpoints", str(root.version)), producer={"stage": "sft_checkpoint"})
+    found = verify(store, root, project=chain.project)
+    assert (found.stage, found.outcome) == ("grpo_checkpoint", "whole"), "the mirror's manifest is not believed"
+    assert main(["verify", store.address("checkpoints", str(root.version)), "--json"]) == 3
+    told = json.loads(capsys.readouterr().out)
+    gaps = [link["what"] for link in told["links"] if link["status"] == "gap"]
+    assert gaps == [f"source {SEEDS_FILE}"] and told["checkpoint"] == root.version, "the address names the store, too"
 
     key = f"checkpoints/{chain.versions['sft_checkpoint']}/{MANIFEST}"
     bucket.server.client.delete_object(Bucket=bucket.name, Key=f"lab/one/{key}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,13 +68,15 @@ def selected(
     return chosen, remarks
 
 
-def unfamiliar(systems: Mapping[str, SystemConfig], memory: MemoryConfig) -> list[str]:
+def unfamiliar(
+    systems: Mapping[str, SystemConfig], memory: MemoryConfig, trained: Collection[str] = TRAINED
+) -> list[str]:
     """A remark on systems that show a trained checkpoint prompts which no training showed it: the figure is the
-    checkpoint's, and says little about the way of reading."""
+    checkpoint's, and says little about the way of reading. `trained`: the models that are one."""
     if memory.protocol == "full_context":
         return []
     readings = ("persona_only", "full_context", "bm25", "embedding", "query_aware", "query_blind")
-    names = [name for name, system in systems.items() if system.reading in readings and system.model in TRAINED]
+    names = [name for name, system in systems.items() if system.reading in readings and system.model in trained]
     if not names:
         return []
     return [

@@ -23,7 +23,7 @@ from personamem_pipeline.questions.judge import EndpointJudge
 from personamem_pipeline.stage import Interrupted, Progress, StageJob, StageResult, run_stage
 from personamem_pipeline.store import Store
 from personamem_pipeline.training.callbacks import LogSteps
-from personamem_pipeline.training.checkpoints import KIND, checkpoint_directory, drop_steps, origins, save_checkpoint
+from personamem_pipeline.training.checkpoints import KIND, checkpoint_directory, origins, save_checkpoint
 from personamem_pipeline.training.grpo.curriculum import Item, curriculum, rows_of_steps
 from personamem_pipeline.training.grpo.engine import trl_engine_options
 from personamem_pipeline.training.grpo.limits import check_budgets, chunk_histories, most_chunks
@@ -110,7 +110,6 @@ def main(job: StageJob, progress: Progress) -> StageResult:
         extra={"steps": config.steps, "curves": log.curves(("reward",))},
     )
     checkpoint = save_checkpoint(job, trainer, tokenizer, config, papers)
-    drop_steps(scratch)
     if not progress.is_main:
         return StageResult(kind=KIND, version=checkpoint)
     return StageResult(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -52,6 +53,14 @@ def models(engines: dict[str, list[Engine]]) -> Models:
 @pytest.fixture
 def needs(models: Models, memory: MemoryConfig, source: Source, tmp_path: Path) -> Needs:
     return Needs(models, CONFIG, memory, source, tmp_path)
+
+
+def test_what_a_model_brings_is_not_searched_for_garbage_while_it_is_open(models: Models) -> None:
+    gc.unfreeze()  # whatever another test left
+    models.generator("base")
+    assert gc.get_freeze_count() > 1000
+    models.close()
+    assert gc.get_freeze_count() == 0
 
 
 def test_one_model_at_a_time_is_open(models: Models, engines: dict[str, list[Engine]]) -> None:
@@ -161,6 +170,7 @@ def test_prompts_that_no_training_showed_are_told(memory: MemoryConfig) -> None:
     (remark,) = unfamiliar(systems, memory)
     assert remark.startswith("rag: these prompts are new")
     assert unfamiliar({"plain": systems["plain"]}, memory) == []
+    assert unfamiliar({"plain": systems["plain"]}, memory, ("base",))[0].startswith("plain: ")
     assert unfamiliar(systems, memory.model_copy(update={"protocol": "full_context"})) == []
 
 

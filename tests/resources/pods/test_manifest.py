@@ -66,16 +66,38 @@ def test_secrets_are_named_and_never_written() -> None:
         manifest(env={"HF_TOKEN": "hf_abc"})
 
 
-def test_volumes_are_as_the_template_says() -> None:
-    template = load_template(POD_TEMPLATE)
-    kinds = {"claim": "persistentVolumeClaim", "host_path": "hostPath", "size_limit": "emptyDir"}
-    for field, kind in kinds.items():
-        values = {"mount_path": "/scratch", field: {"claim": "c", "host_path": "/mnt/nvme", "size_limit": "5Gi"}[field]}
-        own = PodTemplate.model_validate({**template.model_dump(), "scratch": values, "artifacts": None})
-        volumes = {volume["name"]: volume for volume in manifest(template=own)["spec"]["volumes"]}
-        assert kind in volumes["scratch"]
-        assert "artifacts" not in volumes
-        assert own.scratch.lasts is (field != "size_limit")
+def environment(made: dict[str, Any]) -> dict[str, str]:
+    return {entry["name"]: entry["value"] for entry in made["spec"]["containers"][0]["env"]}
+
+
+def test_a_pod_without_gpus_sees_none() -> None:
+    assert environment(manifest("base_model"))["NVIDIA_VISIBLE_DEVICES"] == "void"
+    assert "NVIDIA_VISIBLE_DEVICES" not in environment(manifest())
+
+
+@pytest.mark.parametrize(
+    ("scratch", "kinds", "home"),
+    [
+        ({"size_limit": "5Gi"}, {"scratch": {"emptyDir": {"sizeLimit": "5Gi"}}}, "/scratch"),
+        ({"host_path": "/nvme"}, {"scratch": {"hostPath": {"path": "/nvme", "type": "Directory"}}}, "/scratch"),
+        (
+            {"claim": "c", "size_limit": "5Gi"},
+            {"scratch": {"persistentVolumeClaim": {"claimName": "c"}}, "local": {"emptyDir": {"sizeLimit": "5Gi"}}},
+            "/local",
+        ),
+    ],
+)
+def test_volumes_are_as_the_template_says(scratch: dict[str, str], kinds: dict[str, Any], home: str) -> None:
+    given = {**load_template(POD_TEMPLATE).model_dump(), "scratch": scratch, "artifacts": None}
+    made = manifest(template=PodTemplate.model_validate(given))
+    volumes = {volume.pop("name"): volume for volume in made["spec"]["volumes"]}
+    del volumes["shm"]
+    assert volumes == kinds
+    mounts = {mount["name"]: mount["mountPath"] for mount in made["spec"]["containers"][0]["volumeMounts"]}
+    assert set(mounts) == {"shm", *kinds}
+    env = environment(made)
+    assert (env["HOME"], env["TMPDIR"], env["PERSONAMEM_HOME"]) == (home, home, f"{home}/personamem")
+    assert home in mounts.values()
 
 
 def test_no_owner_and_no_queue_leave_no_trace() -> None:

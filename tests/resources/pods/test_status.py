@@ -48,6 +48,8 @@ DISRUPTED = [
         (f"0/2 nodes are available: {SELECTOR}. preemption: 0/2 nodes are available: 2 Insufficient x.", True),
         ("0/2 nodes are available: 2 node(s) had taint {a: b}, that the pod didn't tolerate.", True),
         ("0/1 nodes are available: 1 node(s) had untolerated taint {node.kubernetes.io/not-ready: }.", False),
+        (f"0/3 nodes are available: 1 node(s) had untolerated taint(s), {SELECTOR}.", False),
+        ("0/1 nodes are available: 1 node(s) had untolerated taint(s).", False),
         (f"0/3 nodes are available: 1 node(s) were unschedulable, {SELECTOR}.", False),
         ('persistentvolumeclaim "personamem-artifacts" not found', True),
         ("pod has unbound immediate PersistentVolumeClaims", False),

@@ -35,6 +35,7 @@ def test_the_default_explains_every_field() -> None:
         ({"grace_seconds": 5}, "grace_seconds"),
         ({"tolerations": [{"key": "a", "effect": "Never"}]}, "tolerations.0.effect"),
         ({"scratch": {"claim": "a", "host_path": "/b"}}, "scratch"),
+        ({"scratch": {"host_path": "/b", "size_limit": "5Gi"}}, "scratch"),
         ({"stages": {"base_model": {"gpu": 0}}}, "stages.base_model.gpu"),
         ({"env": {"PERSONAMEM_LLM_API_KEY": "sk-1"}}, "looks like a secret"),
         ({"stages": {"base_model": {"env": {"HF_TOKEN": "hf"}}}}, "looks like a secret"),

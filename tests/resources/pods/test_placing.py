@@ -11,8 +11,8 @@ from personamem_pipeline.errors import UserError
 from personamem_pipeline.presets import load_preset
 from personamem_pipeline.settings import POD_TEMPLATE
 from personamem_pipeline.stage import StageJob
-from resources.pods.compute import owner, placed, visible
 from resources.pods.manifest import Owner
+from resources.pods.placing import owner, placed, steps_last, visible
 from resources.pods.template import PodTemplate
 
 IMAGE = "registry.test/trainer@sha256:" + "a" * 64
@@ -46,7 +46,6 @@ def test_what_a_pod_can_reach_is_let_through(given: dict[str, str], more: dict[s
         ({"store": "/database"}, {}, "a directory under /data"),
         ({}, {"artifacts": None}, "the template has no `artifacts`"),
         ({"mlflow_uri": "sqlite:////home/me/mlflow.db"}, {}, "start `mlflow server`"),
-        ({"mlflow_uri": "https://me:pw@mlflow"}, {}, "MLFLOW_TRACKING_PASSWORD"),
         ({}, {"image": "x@sha256:" + "0" * 64}, "placeholder"),
     ],
 )
@@ -59,9 +58,42 @@ def test_what_it_cannot_reach_is_refused_before_it_starts(
 
 def test_steps_lie_beside_a_local_store_and_on_the_scratch_volume_otherwise() -> None:
     assert placed(template(), job()).scratch == ""
-    assert placed(template(), job(scratch="/given")).scratch == "/given"
+    assert placed(template(), job(scratch="/data/given")).scratch == "/data/given"
     away = job("s3://bucket/store")
-    assert placed(template(), away).scratch == f"/scratch/{away.scratch_name}"
+    assert placed(template(scratch={"claim": "steps"}), away).scratch == f"/scratch/{away.scratch_name}"
+
+
+NODE = {"kubernetes.io/hostname": "h100-0"}
+
+
+@pytest.mark.parametrize(
+    ("store", "scratch", "node", "last"),
+    [
+        ("/data/store", {}, {}, True),
+        ("/data/store", {"host_path": "/nvme"}, {}, True),
+        ("s3://bucket/store", {"claim": "steps"}, {}, True),
+        ("s3://bucket/store", {"claim": "steps", "size_limit": "500Gi"}, {}, True),
+        ("s3://bucket/store", {"host_path": "/nvme"}, NODE, True),
+        ("s3://bucket/store", {"host_path": "/nvme"}, {}, False),
+        ("s3://bucket/store", {"size_limit": "500Gi"}, NODE, False),
+    ],
+)
+def test_steps_that_go_with_the_pod_have_to_be_allowed_to(
+    store: str, scratch: dict[str, Any], node: dict[str, str], last: bool
+) -> None:
+    own = template(scratch=scratch, node_selector=node)
+    if last:
+        assert steps_last(own, placed(own, job(store)))
+    else:
+        with pytest.raises(UserError, match=r"scratch\.may_be_lost: true"):
+            placed(own, job(store))
+        allowed = template(scratch={**scratch, "may_be_lost": True}, node_selector=node)
+        assert not steps_last(allowed, placed(allowed, job(store)))
+
+
+def test_steps_in_the_container_s_own_files_do_not_last() -> None:
+    with pytest.raises(UserError, match="/elsewhere would go with the pod"):
+        placed(template(), job(scratch="/elsewhere"))
 
 
 def test_the_owner_is_a_pod_of_the_same_namespace() -> None:
