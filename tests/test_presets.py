@@ -18,7 +18,9 @@ PLAIN = {"extends", "seed", "protocol", "prompts", "path", "processes", "lora", 
 
 
 def test_the_presets_that_the_documentation_names_are_there() -> None:
-    assert {"demo", "demo-seeds", "published", "released", "released-data", "one-gpu", "long-context", "128k"} == set(NAMES)
+    assert {"demo", "demo-seeds", "published", "released", "released-data", "one-gpu", "long-context", "128k"} == set(
+        NAMES
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)

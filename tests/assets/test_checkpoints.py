@@ -182,7 +182,7 @@ def test_every_report_is_held_against_the_champions_and_a_fallen_one_gets_in_by_
     assert replace(three, preset=three.preset.model_copy(update={"evaluation": evaluation})).run(*night).success
     assert compared_with(pipeline) == second
     assert "held back: no system of evaluation.regression.systems" in pipeline.metadata("benchmark_report")["gate"]
-    assert aliases(pipeline) == {"candidate": "3", "champion": "2"}
+    assert aliases(pipeline) == {"candidate": "4", "champion": "2"}
 
 
 def test_a_reports_figures_are_read_after_their_digest_was_compared(tmp_path: Path) -> None:
