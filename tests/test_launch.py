@@ -165,7 +165,7 @@ def test_two_ranks_reduce_and_one_reports(bare: bool, scratch: Path) -> None:
     assert '"sum": 3.0' in (scratch / "result.json").read_text()
     assert [line.partition(" ")[2] for line in done.stdout.splitlines()] == [
         "sft_checkpoint of 2 processes",
-        "sft_checkpoint: checkpoints v",
+        "sft_checkpoint: sums v",
     ]
 
 
