@@ -35,7 +35,7 @@ def build(preset: Preset, models: tuple[str, ...], commands: Mapping[str, str] =
     evaluation = preset.evaluation
     files = [evaluation.anchors, *(system.path for system in evaluation.systems.values())]
     version = code_version(
-        "report/5", preset.memory, prompt_texts(preset.memory.prompts), evaluation, models, judge_texts(), AROUND,
+        "report/6", preset.memory, prompt_texts(preset.memory.prompts), evaluation, models, judge_texts(), AROUND,
         [file_digest(PROJECT / name) for name in files if name],
     )  # fmt: skip
 
