@@ -17,7 +17,7 @@ endif
 export DAGSTER_HOME ?= $(PROJECT)/.dagster_home
 export PYTHONPATH := $(PROJECT)
 
-.PHONY: help install demo demo-kube test lint ui base seeds snapshot locks benchmarks benchmark-grpo benchmark-evaluation vllm clean
+.PHONY: help install demo demo-kube test test-slow lint ui base seeds snapshot locks benchmarks benchmark-grpo benchmark-evaluation vllm clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
@@ -30,11 +30,14 @@ demo: $(VENV)/.demo ## build what is out of date of the whole graph, then print 
 demo-kube: $(VENV)/.dev ## the demo with its GPU stages as pods, on a cluster that this command plays itself (tests/kube)
 	@$(BIN)/python -m tests.kube.demo
 
-test: $(VENV)/.dev ## lint, types and tests
+test: $(VENV)/.dev ## lint, types, and all tests but the slow ones
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m "not slow"
+
+test-slow: $(VENV)/.dev ## the tests that take longer: trainings killed and resumed, whole graphs, Postgres, images' files
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m slow
 
 lint: $(VENV)/.dev ## put formatting and imports in order
 	$(BIN)/ruff format .

@@ -116,7 +116,8 @@ def test_demo_is_the_checkpoint_that_was_finished_last(
         return Path(events(capsys)[0]["model"])
 
     other = Path(shutil.copytree(model, tmp_path / "other"))
-    (other / "passport.json").write_text(json.dumps({"stage": "sft_checkpoint", "memory": MEMORY.model_dump()}))
+    papers = {"stage": "sft_checkpoint", "inputs": {}, "code_version": "sft/4", "memory": MEMORY.model_dump()}
+    (other / "passport.json").write_text(json.dumps(papers))
     first, second, _ = stored(0, made=100), stored(1, made=200), stored(2, made=300, source=other)
     shutil.copytree(second, store.root / "checkpoints" / ".writing-killed")
     assert demo() == demo("latest") == second
