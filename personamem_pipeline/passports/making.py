@@ -39,7 +39,7 @@ def making_of(
     return Making(
         checkpoint=version,
         passport=sha256_file(store.path(CHECKPOINTS, version) / PASSPORT),
-        finished=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        finished=datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
         dagster=origin,
         mlflow_run=mlflow_run,
         git=_git(settings),
@@ -51,7 +51,8 @@ def making_of(
 
 
 def attach_making(store: Store, making: Making) -> str:
-    """Attach a making to its checkpoint and return its name there; two makings never share one."""
+    """Attach a making to its checkpoint and return its name there: its time (to the microsecond: the same run can make a
+    checkpoint twice within a second) and the digest of its content."""
     text = making.model_dump_json(indent=1) + "\n"
     when = making.finished.replace("-", "").replace(":", "")
     name = f"{MAKINGS}/{when}-{digest(text.encode())[:12]}.json"

@@ -141,7 +141,7 @@ class Making(Frozen):
     passport: str
     """SHA-256 of its passport.json."""
     finished: str
-    """UTC, ISO 8601, to the second."""
+    """UTC, ISO 8601, to the microsecond."""
     dagster: DagsterOrigin | None
     mlflow_run: str | None
     git: Git | None
