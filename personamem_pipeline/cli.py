@@ -28,11 +28,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from personamem_pipeline.arguments import positive
 from personamem_pipeline.cli_data import add_commands
 from personamem_pipeline.cli_lineage import add_lineage_commands
 from personamem_pipeline.cli_sign import add_sign_command
 from personamem_pipeline.cli_store import add_store_commands
-from personamem_pipeline.cli_training import add_training_commands, positive
+from personamem_pipeline.cli_training import add_training_commands
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.evaluation.cli_anchors import add_anchor_commands
 from personamem_pipeline.evaluation.cli_evaluation import add_evaluation_commands

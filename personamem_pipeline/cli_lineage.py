@@ -14,7 +14,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from personamem_pipeline.cli_training import positive
+from personamem_pipeline.arguments import positive
 
 if TYPE_CHECKING:
     from personamem_pipeline.passports.finding import FoundCheckpoint

@@ -10,6 +10,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from personamem_pipeline.arguments import count, not_negative
 from personamem_pipeline.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,13 +35,13 @@ def add_store_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
     )
     collect.set_defaults(run=_collect)
     collect.add_argument("--delete", action="store_true", help="really delete it; default: only show it")
-    collect.add_argument("--keep-reports", type=_count, default=REPORTS, metavar="N",
+    collect.add_argument("--keep-reports", type=count, default=REPORTS, metavar="N",
                          help=f"also keep the N newest reports and what they are about; default: {REPORTS}")  # fmt: skip
     collect.add_argument("--keep", action="append", default=[], metavar="VERSION",
                          help="also keep what begins so, with what it comes from; may be repeated")  # fmt: skip
     collect.add_argument("--without-mlflow", action="store_true",
                          help="do not ask which registered models are in use: they may be deleted")  # fmt: skip
-    collect.add_argument("--hours", type=_hours, default=HOURS, metavar="H",
+    collect.add_argument("--hours", type=not_negative, default=HOURS, metavar="H",
                          help=f"touch nothing younger; a running stage may be writing it; default: {HOURS:g}")  # fmt: skip
 
 
@@ -132,19 +133,3 @@ def _size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} TB"
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
-    return int(text)
-
-
-def _hours(text: str) -> float:
-    try:
-        hours = float(text)
-    except ValueError:
-        hours = -1
-    if not 0 <= hours < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0")
-    return hours

@@ -5,14 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
+from personamem_pipeline.arguments import positive
 from personamem_pipeline.training.cost_device import DEVICES
-
-
-def positive(text: str) -> int:
-    """An argument that is a whole number of at least 1."""
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
 
 
 def add_training_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from personamem_pipeline.cli_training import positive
+from personamem_pipeline.arguments import not_negative, positive
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.evaluation.cli_predictions import add_benchmark, chosen_source, configured, option_orders
 
@@ -47,22 +47,12 @@ def add_evaluation_commands(commands: argparse._SubParsersAction[argparse.Argume
         "--orders", type=option_orders, metavar="N", help="option orders per question; default: the preset's"
     )
     evaluate.add_argument("--engine", choices=("transformers", "vllm"), help="what runs a local model")
-    evaluate.add_argument("--temperature", type=_temperature, metavar="T", help="default: the preset's")
+    evaluate.add_argument("--temperature", type=not_negative, metavar="T", help="default: the preset's")
     for name in ("chunk-tokens", "memory-tokens", "answer-tokens"):
         evaluate.add_argument(f"--{name}", type=positive, metavar="N", help="default: as the model was trained")
     evaluate.add_argument("--out", type=Path, default=Path("evaluation"), help="directory for the report")
     evaluate.add_argument("--json", action="store_true", help="print the figures as JSON")
     add_benchmark(evaluate)
-
-
-def _temperature(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0")
-    return value
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
