@@ -14,6 +14,7 @@ from assets.checks import Outcome
 from assets.common import code_version, stage_asset
 from assets.parents import Guard
 from assets.stages import Made, Stage, loads_whole, metrics_finite, papers_agree, run_stage
+from personamem_pipeline.lineage import PASSPORT
 from personamem_pipeline.llm.prompts import AROUND
 from personamem_pipeline.memory.prompts import prompt_texts
 from personamem_pipeline.passports.card import attach_card
@@ -86,7 +87,7 @@ def source_digest(path: str) -> str:
     """A fingerprint of the base model's source directory that is quick for large models too: its passport or manifest
     where there is one, else the names and sizes of its files. The stage itself hashes every byte."""
     directory = (PROJECT / path).resolve()
-    for name in ("passport.json", "manifest.json"):
+    for name in (PASSPORT, "manifest.json"):
         if (directory / name).is_file():
             return digest((directory / name).read_bytes())
     files = sorted(file for file in directory.rglob("*") if file.is_file()) if directory.is_dir() else []

@@ -25,11 +25,10 @@ from assets.checks import AFTERWARDS, RECORDS_AGREE, Outcome, none_of, result
 from assets.parents import VERSION as VERSION_KEY
 from assets.parents import Parents, latest_event, recorded_parents
 from personamem_pipeline.errors import UserError
-from personamem_pipeline.lineage import GRAPH
+from personamem_pipeline.lineage import GRAPH, PASSPORT
 from personamem_pipeline.passports import comparing
 from personamem_pipeline.passports.comparing import Statement, statement
 from personamem_pipeline.passports.making import makings
-from personamem_pipeline.passports.records import PASSPORT
 from personamem_pipeline.store import Store
 from resources.store import StoreResource
 from resources.tracking import Tracking

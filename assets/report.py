@@ -12,9 +12,10 @@ from assets.common import clear_errors, code_version, file_digest, stage_asset
 from assets.parents import ALARMS, FAILED, Guard, Parents, recorded_parents
 from assets.stages import Made, Stage, loads_whole, metrics_finite, run_stage
 from personamem_pipeline.evaluation.judging.prompts import prompt_texts as judge_texts
+from personamem_pipeline.lineage import CHECKPOINTS, REPORTS
 from personamem_pipeline.llm.prompts import AROUND
 from personamem_pipeline.memory.prompts import prompt_texts
-from personamem_pipeline.passports.card import CHECKPOINTS, MODELS, attach_card
+from personamem_pipeline.passports.card import MODELS, attach_card
 from personamem_pipeline.presets import Preset
 from personamem_pipeline.settings import PROJECT
 from personamem_pipeline.store import Store
@@ -23,7 +24,7 @@ from resources.registry import Champion, Judged
 from resources.store import StoreResource
 from resources.tracking import Tracking
 
-REPORTS, RESULTS = "reports", "results.json"
+RESULTS = "results.json"
 CANDIDATE = "grpo_checkpoint"
 """What may become the champion."""
 REPORTS_BACK = 50

@@ -20,7 +20,7 @@ from personamem_pipeline.errors import UserError
 from personamem_pipeline.lineage import GRAPH, shard_names
 from personamem_pipeline.passports.records import DagsterOrigin
 from personamem_pipeline.presets import Preset
-from personamem_pipeline.stage import StageJob
+from personamem_pipeline.stage_job import StageJob
 from personamem_pipeline.store import Store
 from resources.compute import Compute
 from resources.tracking import Tracking

@@ -18,7 +18,7 @@ from personamem_pipeline.evaluation.source import Source
 from personamem_pipeline.evaluation.systems.base import System
 from personamem_pipeline.memory.generators.base import Generator
 from personamem_pipeline.presets import EvaluationConfig
-from personamem_pipeline.stage import Progress
+from personamem_pipeline.progress import Progress
 
 GOAL = 0.10
 ORDERS = 2

@@ -15,6 +15,11 @@ from personamem_pipeline.seeds import digest
 
 CheckStatus = Literal["passed", "failed", "none"]
 
+CHECKPOINTS, REPORTS = "checkpoints", "reports"
+"""Store kinds of what is trained, and of what is told of it."""
+PASSPORT = "passport.json"
+"""A checkpoint's file about itself (`passports.records.Passport`)."""
+
 
 @dataclass(frozen=True)
 class Node:
@@ -37,11 +42,11 @@ GRAPH: dict[str, Node] = {
     "questions": Node("questions", ("personas", "histories"), sharded=True),
     "training_dataset": Node("training_dataset", ("personas", "histories", "questions"), group="datasets"),
     "benchmark": Node("benchmark", ("personas", "histories", "questions"), group="datasets"),
-    "base_model": Node("checkpoints", group="training"),
-    "sft_checkpoint": Node("checkpoints", ("training_dataset", "base_model"), group="training", gpu=True),
-    "grpo_checkpoint": Node("checkpoints", ("training_dataset", "sft_checkpoint"), group="training", gpu=True),
+    "base_model": Node(CHECKPOINTS, group="training"),
+    "sft_checkpoint": Node(CHECKPOINTS, ("training_dataset", "base_model"), group="training", gpu=True),
+    "grpo_checkpoint": Node(CHECKPOINTS, ("training_dataset", "sft_checkpoint"), group="training", gpu=True),
     "benchmark_report": Node(
-        "reports", ("benchmark", "base_model", "sft_checkpoint", "grpo_checkpoint"), group="evaluation", gpu=True
+        REPORTS, ("benchmark", "base_model", "sft_checkpoint", "grpo_checkpoint"), group="evaluation", gpu=True
     ),
 }
 """Every asset, parents first."""

@@ -20,26 +20,22 @@ import os
 import shlex
 import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn
 
 from dagster_pipes import PipesContext, PipesDefaultContextLoader, PipesMappingParamsLoader, open_dagster_pipes
-from pydantic import BaseModel, ConfigDict
 
 from personamem_pipeline.errors import IntegrityError, UserError
-from personamem_pipeline.launch import GRACE, processes_of, stage_command
+from personamem_pipeline.launch import processes_of, stage_command
+from personamem_pipeline.lineage import CHECKPOINTS
 from personamem_pipeline.passports.code import check_stated
 from personamem_pipeline.passports.making import record_making
-from personamem_pipeline.passports.records import DagsterOrigin
-from personamem_pipeline.passports.sources import CHECKPOINTS
-from personamem_pipeline.presets import Preset
-from personamem_pipeline.seeds import digest
+from personamem_pipeline.progress import Interrupted, Progress, started_by
 from personamem_pipeline.settings import PROJECT, load_settings
+from personamem_pipeline.stage_job import StageJob, StageResult
 from personamem_pipeline.store import Store, write_json_atomically
 from personamem_pipeline.store.runs import JOB, RESULT, drop_steps
 
@@ -47,119 +43,7 @@ REFUSED = 2
 """Exit code of a stage that was given something it cannot use; its last words say what to do."""
 INTERRUPTED = 128 + signal.SIGTERM
 """Exit code of a stage that was asked to stop and saved its work."""
-STARTER = "STAGE_STARTER"
-"""Variable: process id of whoever started the stage, and whose death it is not to outlive."""
-HEARTBEAT = 60.0
 logger = logging.getLogger("personamem")
-
-
-class StageJob(BaseModel):
-    """What a stage process needs; only paths, digests and figures, never data or secrets."""
-
-    model_config = ConfigDict(frozen=True)
-    stage: str
-    store: str
-    inputs: dict[str, str]
-    """Name of each parent -> its version in the store."""
-    preset: Preset
-    code_version: str
-    scratch: str = ""
-    """Where resumable steps live; empty: `<store>/scratch/<digest of this job>`."""
-    mlflow_uri: str | None = None
-    mlflow_run_id: str | None = None
-    origin: DagsterOrigin | None = None
-    """Who asked, for the record of this making; no part of what the scratch directory is named by."""
-
-    @property
-    def scratch_name(self) -> str:
-        """What resumable work is named by: inputs, configuration and code version."""
-        key = digest([self.stage, self.inputs, self.preset.digest, self.code_version])
-        return f"{self.stage}-{key[:24]}"
-
-    def scratch_directory(self) -> Path:
-        """The directory for resumable work; made if missing."""
-        path = Path(self.scratch) if self.scratch else Store(self.store).scratch / self.scratch_name
-        path.mkdir(parents=True, exist_ok=True)
-        return path
-
-
-class StageResult(BaseModel):
-    """What a stage made. `version` becomes the asset's data version."""
-
-    model_config = ConfigDict(frozen=True)
-    kind: str
-    version: str
-    metrics: dict[str, float] = {}
-    paths: dict[str, str] = {}
-    notes: dict[str, str] = {}
-
-
-class Interrupted(Exception):
-    """The stage was asked to stop and has saved what it had."""
-
-
-class Progress:
-    """How a running stage hears of a stop and tells of its progress."""
-
-    def __init__(self, rank: int = 0, processes: int = 1) -> None:
-        self.rank, self.processes = rank, processes
-        self._stopped = False
-        self._starter: int | None = None
-
-    @property
-    def is_main(self) -> bool:
-        """Whether this is the process that stores, reports and tells; the only one, or rank 0."""
-        return self.rank == 0
-
-    def listen(self, *, starter: int | None = None, grace: float = GRACE) -> None:
-        """Turn SIGTERM and SIGINT into `stop_requested`, and so the death of the process that started this one.
-
-        An orchestrator that was killed can send no signal, and a training that nobody waits for would block the machine.
-        One of several ranks may then wait in a collective for a rank that is gone: after `grace` seconds it is ended.
-        """
-        self._starter = starter
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._stop)
-        if starter is not None and self.processes > 1:
-            threading.Thread(target=self._end_after, args=(starter, grace), daemon=True).start()
-
-    @property
-    def stop_requested(self) -> bool:
-        """Whether to save and end now, as this process knows it; several processes have to agree on it."""
-        return self._stopped or (self._starter is not None and os.getppid() != self._starter)
-
-    def stop(self) -> None:
-        """Ask the stage to save and end."""
-        self._stopped = True
-
-    def beat(self, every: float = HEARTBEAT) -> None:
-        """Log a line every so many seconds from now on: a silent log looks like a hang to people and load balancers."""
-        threading.Thread(target=self._beat, args=(every, time.monotonic()), daemon=True).start()
-
-    def _beat(self, every: float, since: float) -> None:
-        while True:
-            time.sleep(every)
-            self.say("alive for %.0f min", (time.monotonic() - since) / 60)
-
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        self.stop()
-        logger.info("received %s: saving, then stopping", signal.Signals(number).name)
-
-    def _end_after(self, starter: int, grace: float) -> None:
-        while os.getppid() == starter:
-            time.sleep(0.5)
-        time.sleep(grace)
-        logger.error("the launcher died %.0f s ago and this rank did not end: ending it", grace)
-        os._exit(1)
-
-    def say(self, message: str, *values: object) -> None:
-        """One log line, for people who watch the terminal or Dagster's compute log; of several processes rank 0's."""
-        logger.info(message, *values)
-
-
-def started_by() -> int:
-    """The process that started this one, as it says itself: after seconds of imports, the parent may be another's by now."""
-    return int(os.environ.get(STARTER) or os.getppid())
 
 
 def from_dagster() -> bool:

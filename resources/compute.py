@@ -23,8 +23,10 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from pydantic import Field
 
 from personamem_pipeline.launch import processes_of, stage_command
+from personamem_pipeline.progress import STARTER
 from personamem_pipeline.settings import PROJECT
-from personamem_pipeline.stage import INTERRUPTED, REFUSED, STARTER, StageJob
+from personamem_pipeline.stage import INTERRUPTED, REFUSED
+from personamem_pipeline.stage_job import StageJob
 
 LAST_WORDS = 40
 TO_END = 15.0

@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from personamem_pipeline.lineage import GRAPH, shard_names
-from personamem_pipeline.passports.records import FILE, PASSPORT, Passport
+from personamem_pipeline.lineage import GRAPH, PASSPORT, shard_names
+from personamem_pipeline.passports.records import FILE, Passport
 from personamem_pipeline.personas.seeds import draw_seeds
 from personamem_pipeline.presets import load_preset
 from personamem_pipeline.questions.gather import gather

@@ -20,7 +20,7 @@ from transformers.utils import logging as transformers_logging
 
 from personamem_pipeline.cli import main
 from personamem_pipeline.errors import IntegrityError, UserError
-from personamem_pipeline.passports.records import PASSPORT
+from personamem_pipeline.lineage import PASSPORT
 from personamem_pipeline.store import MANIFEST, Store
 from tests.tiny_model import save_tiny
 

@@ -17,7 +17,8 @@ from personamem_pipeline.errors import UserError
 from personamem_pipeline.launch import GRACE, LAUNCHER, accelerate_config, processes_of, stage_command
 from personamem_pipeline.presets import Preset, load_preset
 from personamem_pipeline.settings import PROJECT
-from personamem_pipeline.stage import INTERRUPTED, REFUSED, StageJob
+from personamem_pipeline.stage import INTERRUPTED, REFUSED
+from personamem_pipeline.stage_job import StageJob
 
 MODULE = "tests.commands.tiny_ranks"
 

@@ -13,18 +13,20 @@ from pathlib import Path
 import pytest
 
 from personamem_pipeline.errors import UserError
+from personamem_pipeline.lineage import CHECKPOINTS
 from personamem_pipeline.passports.making import makings
-from personamem_pipeline.passports.sources import CHECKPOINTS
 from personamem_pipeline.presets import load_preset
+from personamem_pipeline.progress import Progress
 from personamem_pipeline.settings import PROJECT
-from personamem_pipeline.stage import Progress, StageJob, StageResult, _finish
+from personamem_pipeline.stage import _finish
+from personamem_pipeline.stage_job import StageJob, StageResult
 from personamem_pipeline.store import ATTACHED, Store
 from personamem_pipeline.store.runs import JOB, RESULT
 
 CHILD = """
 import os, sys, time
 from pathlib import Path
-from personamem_pipeline.stage import Progress
+from personamem_pipeline.progress import Progress
 where, watch = Path(sys.argv[1]), sys.argv[2] == "watch"
 stuck = sys.argv[2] == "stuck"
 progress = Progress(processes=2) if stuck else Progress()

@@ -33,12 +33,15 @@ from personamem_pipeline.evaluation.report.markdown import summary
 from personamem_pipeline.evaluation.runner import Runner, Spent
 from personamem_pipeline.evaluation.source import benchmark_source
 from personamem_pipeline.evaluation.systems.build import Needs, selected, unfamiliar
+from personamem_pipeline.lineage import CHECKPOINTS, REPORTS
 from personamem_pipeline.memory.generators.base import Generator
+from personamem_pipeline.progress import Progress
 from personamem_pipeline.settings import PROJECT
-from personamem_pipeline.stage import Progress, StageJob, StageResult, run_stage
+from personamem_pipeline.stage import run_stage
+from personamem_pipeline.stage_job import StageJob, StageResult
 from personamem_pipeline.store import ATTACHED, Store
 
-CHECKPOINTS = {
+MODELS = {
     "base": ("base model", "base_model"),
     "sft": ("after SFT", "sft_checkpoint"),
     "grpo": ("after GRPO", "grpo_checkpoint"),
@@ -52,7 +55,7 @@ def evaluate(job: StageJob, progress: Progress, load_generator: OpenGenerator | 
     """The stage: verify, ask, score, write, store. `load_generator` replaces the engine that the preset names."""
     store, config = Store(job.store), job.preset.evaluation
     inputs = {name: version for name, version in job.inputs.items() if name not in OPTIONAL}
-    if missing := [name for name in ("benchmark", *(i for _, i in CHECKPOINTS.values())) if name not in inputs]:
+    if missing := [name for name in ("benchmark", *(i for _, i in MODELS.values())) if name not in inputs]:
         raise UserError(f"the job has no {', '.join(missing)}", expected="all inputs of benchmark_report")
     block = provenance(store, inputs, job.preset, job.code_version)
     source = benchmark_source(
@@ -82,7 +85,7 @@ def evaluate(job: StageJob, progress: Progress, load_generator: OpenGenerator | 
     directory = job.scratch_directory() / "report"
     shutil.rmtree(directory, ignore_errors=True)
     curves = {
-        name: training_curves.read_curves(store.path("checkpoints", inputs[f"{name}_checkpoint"]))
+        name: training_curves.read_curves(store.path(CHECKPOINTS, inputs[f"{name}_checkpoint"]))
         for name in ("sft", "grpo")
     }
     assemble.write(
@@ -93,13 +96,13 @@ def evaluate(job: StageJob, progress: Progress, load_generator: OpenGenerator | 
         pooled=_pooled(store, job.inputs.get("seeds", ""), found),
     )
     producer = {"stage": job.stage, "code_version": job.code_version, "preset": job.preset.name}
-    manifest = store.put_directory("reports", directory, parents=inputs, producer=producer)
+    manifest = store.put_directory(REPORTS, directory, parents=inputs, producer=producer)
     times = timings.timings(asking.journals, {name: run.label for name, run in outcome.runs.items()})
     for name, data in timings.files(times).items():
-        store.attach("reports", manifest.version, name, data)
+        store.attach(REPORTS, manifest.version, name, data)
     metrics = {**_metrics(found), **_cost(spent), **timings.metrics(times)}
     notes = {"summary": summary(found), "seconds": timings.markdown(times)}
-    return _result(store.address("reports", manifest.version), manifest.version, metrics, notes)
+    return _result(store.address(REPORTS, manifest.version), manifest.version, metrics, notes)
 
 
 def _models(
@@ -110,8 +113,8 @@ def _models(
     load_generator: OpenGenerator | None,
 ) -> dict[str, Model]:
     found = {}
-    for name, (label, parent) in CHECKPOINTS.items():
-        directory = store.path("checkpoints", inputs[parent])
+    for name, (label, parent) in MODELS.items():
+        directory = store.path(CHECKPOINTS, inputs[parent])
         model = local_model(label, inputs[parent], directory, job.preset.evaluation)
         if load_generator is not None:
             model = Model(label, inputs[parent], _opened(load_generator, directory))
@@ -127,14 +130,14 @@ def _opened(load_generator: OpenGenerator, directory: Path) -> Callable[[], Gene
 
 
 def _before(store: Store, version: str | None) -> Before | None:
-    return Before(store.verified("reports", version), version) if version else None
+    return Before(store.verified(REPORTS, version), version) if version else None
 
 
 def _pooled(store: Store, versions: str, found: results.Results) -> dict[str, Any] | None:
     others = [version for version in versions.split(",") if version]
     if not others:
         return None
-    loaded = [results.load(store.verified("reports", version) / "results.json") for version in others]
+    loaded = [results.load(store.verified(REPORTS, version) / "results.json") for version in others]
     return pool.summarize([*loaded, found])
 
 
@@ -156,7 +159,7 @@ def _cost(spent: Spent) -> dict[str, float]:
 
 def _result(address: str, version: str, metrics: Mapping[str, float], notes: Mapping[str, str]) -> StageResult:
     return StageResult(
-        kind="reports",
+        kind=REPORTS,
         version=version,
         metrics=dict(metrics),
         paths={

@@ -28,9 +28,9 @@ from personamem_pipeline.evaluation.scoring.changes import Incomparable, changes
 from personamem_pipeline.evaluation.scoring.runs import UNREAD, SystemRun, at_the_end
 from personamem_pipeline.evaluation.systems import build
 from personamem_pipeline.evaluation.systems.guessers import guessers
+from personamem_pipeline.progress import Interrupted, Progress
 from personamem_pipeline.records import Rejection
 from personamem_pipeline.settings import PROJECT
-from personamem_pipeline.stage import Interrupted, Progress
 
 TELL_SECONDS = 30.0
 

@@ -57,8 +57,9 @@ def add_evaluation_commands(commands: argparse._SubParsersAction[argparse.Argume
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     from personamem_pipeline.evaluation.direct import Direct, evaluate_directly, first_people
+    from personamem_pipeline.progress import Progress
     from personamem_pipeline.settings import load_settings
-    from personamem_pipeline.stage import Progress, quiet_libraries
+    from personamem_pipeline.stage import quiet_libraries
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     quiet_libraries()

@@ -11,7 +11,8 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from personamem_pipeline.errors import UserError
-from personamem_pipeline.passports.records import PASSPORT, read_passport
+from personamem_pipeline.lineage import PASSPORT
+from personamem_pipeline.passports.records import read_passport
 
 SHOWN = (("sft", "loss"), ("grpo", "reward"))
 """(stage, quantity) of the curves in the report."""

@@ -28,14 +28,15 @@ from personamem_pipeline.evaluation.runner import Runner, Spent
 from personamem_pipeline.evaluation.source import Source
 from personamem_pipeline.evaluation.systems.build import Needs, selected, unfamiliar
 from personamem_pipeline.evaluation.timings import Timing, timings, write_beside
+from personamem_pipeline.lineage import PASSPORT
 from personamem_pipeline.memory.generators.find import PUBLISHED, FoundModel, find_model
-from personamem_pipeline.passports.records import PASSPORT, read_passport
+from personamem_pipeline.passports.records import read_passport
 from personamem_pipeline.presets import EvaluationConfig, MemoryConfig, SystemConfig
 from personamem_pipeline.presets.evaluation import Reading
+from personamem_pipeline.progress import Progress
 from personamem_pipeline.records import Rejection
 from personamem_pipeline.seeds import canonical_json
 from personamem_pipeline.settings import Settings
-from personamem_pipeline.stage import Progress
 from personamem_pipeline.store import Store
 
 MODEL = "model"

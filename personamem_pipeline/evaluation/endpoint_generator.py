@@ -19,9 +19,9 @@ from personamem_pipeline.errors import Refused, UserError
 from personamem_pipeline.llm.client import Chat, Endpoint, Said
 from personamem_pipeline.llm.progress import Meter
 from personamem_pipeline.memory.generators.base import Generation
+from personamem_pipeline.progress import Interrupted
 from personamem_pipeline.seeds import digest
 from personamem_pipeline.settings import load_settings
-from personamem_pipeline.stage import Interrupted
 
 NOT_THE_MODELS = ("unanswered", "endless")
 """Codes of refusals that say something of the server, and nothing of the model."""

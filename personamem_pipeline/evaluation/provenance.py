@@ -11,9 +11,9 @@ from typing import Any
 
 from personamem_pipeline.arrow import column, stream_parquet
 from personamem_pipeline.errors import UserError
-from personamem_pipeline.lineage import GRAPH
+from personamem_pipeline.lineage import CHECKPOINTS, GRAPH, PASSPORT
 from personamem_pipeline.passports.chain import Thing, walk
-from personamem_pipeline.passports.records import PASSPORT, read_passport
+from personamem_pipeline.passports.records import read_passport
 from personamem_pipeline.presets import Preset, SystemConfig
 from personamem_pipeline.questions.copying import HISTORIES
 from personamem_pipeline.records import Rejection
@@ -49,7 +49,7 @@ def _plain(system: SystemConfig, preset: Preset) -> dict[str, Any]:
 
 def _training(store: Store, version: str) -> dict[str, Any]:
     """How a checkpoint was trained: its section of the preset, and on what."""
-    passport = read_passport(store.path("checkpoints", version))
+    passport = read_passport(store.path(CHECKPOINTS, version))
     return {"training_dataset": passport.inputs.get("training_dataset"), **passport.preset["section"]}
 
 

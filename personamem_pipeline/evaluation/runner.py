@@ -16,7 +16,7 @@ from personamem_pipeline.evaluation.records import MemoryStep, Outputs, Reply
 from personamem_pipeline.evaluation.source import Batch, Source
 from personamem_pipeline.evaluation.systems.base import System
 from personamem_pipeline.presets import PricesConfig
-from personamem_pipeline.stage import Interrupted, Progress
+from personamem_pipeline.progress import Interrupted, Progress
 
 
 @dataclass

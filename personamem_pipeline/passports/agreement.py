@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from personamem_pipeline.errors import IntegrityError
-from personamem_pipeline.lineage import GRAPH
+from personamem_pipeline.lineage import GRAPH, PASSPORT
 from personamem_pipeline.passports.chain import SHORT
 from personamem_pipeline.passports.comparing import CODE, STAGE, disagreements, manifest_says, passport_says
 from personamem_pipeline.passports.examine import DATASET, Look, Looks, above
 from personamem_pipeline.passports.links import Link, broken, compare
-from personamem_pipeline.passports.records import PASSPORT, Author, Passport, read_passport
+from personamem_pipeline.passports.records import Author, Passport, read_passport
 from personamem_pipeline.passports.seen_rows import rows_link
 from personamem_pipeline.passports.sources import data_behind
 from personamem_pipeline.seeds import canonical_json, digest

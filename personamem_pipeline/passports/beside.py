@@ -13,11 +13,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from personamem_pipeline.lineage import PASSPORT
 from personamem_pipeline.passports.chain import SHORT
 from personamem_pipeline.passports.code import CODE
 from personamem_pipeline.passports.examine import Look, Looks
 from personamem_pipeline.passports.links import Link
-from personamem_pipeline.passports.records import FILE, MAKINGS, PASSPORT, Making, Passport, read_passport
+from personamem_pipeline.passports.records import FILE, MAKINGS, Making, Passport, read_passport
 from personamem_pipeline.seeds import digest
 from personamem_pipeline.store import sha256_file
 

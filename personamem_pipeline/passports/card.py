@@ -12,12 +12,12 @@ from typing import Any
 
 import yaml
 
+from personamem_pipeline.lineage import CHECKPOINTS, PASSPORT
 from personamem_pipeline.passports.card_parts import cell, remarks, results_text, table
-from personamem_pipeline.passports.records import PASSPORT, Author, Data, Passport, parse_passport
+from personamem_pipeline.passports.records import Author, Data, Passport, parse_passport
 from personamem_pipeline.store import Store
 
 CARD = "model-card.md"
-CHECKPOINTS = "checkpoints"
 SIMULATOR = "simulator/"
 MODELS = {"base_model": "base", "sft_checkpoint": "sft", "grpo_checkpoint": "grpo"}
 """Stage -> what the report's systems call its checkpoint."""

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from personamem_pipeline.passports.records import PASSPORT, Making, parse_passport
+from personamem_pipeline.lineage import PASSPORT
+from personamem_pipeline.passports.records import Making, parse_passport
 from personamem_pipeline.store import Manifest
 
 STAGE, CODE, VERSION, INPUT, EVENT, PASSPORT_DIGEST, DAGSTER_RUN, MLFLOW_RUN = (

@@ -15,10 +15,9 @@ from datetime import datetime
 from pathlib import Path
 
 from personamem_pipeline.errors import IntegrityError, UserError
-from personamem_pipeline.lineage import GRAPH, materialize_command
+from personamem_pipeline.lineage import CHECKPOINTS, GRAPH, PASSPORT, materialize_command
 from personamem_pipeline.passports.making import makings
-from personamem_pipeline.passports.records import PASSPORT, parse_passport
-from personamem_pipeline.passports.sources import CHECKPOINTS
+from personamem_pipeline.passports.records import parse_passport
 from personamem_pipeline.seeds import digest
 from personamem_pipeline.settings import load_settings
 from personamem_pipeline.store import MANIFEST, Manifest, Store, attached_files

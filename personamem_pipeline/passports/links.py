@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Literal
 
-from personamem_pipeline.passports.records import PASSPORT, ROWS
+from personamem_pipeline.lineage import PASSPORT
+from personamem_pipeline.passports.records import ROWS
 from personamem_pipeline.store import MANIFEST
 
 Status = Literal["ok", "BROKEN", "gap", "note"]

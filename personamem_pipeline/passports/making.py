@@ -14,10 +14,10 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 from personamem_pipeline.errors import IntegrityError
+from personamem_pipeline.lineage import CHECKPOINTS, PASSPORT
 from personamem_pipeline.passports.code import NoCommit, git_of
 from personamem_pipeline.passports.hardware import hardware
-from personamem_pipeline.passports.records import MAKINGS, PASSPORT, DagsterOrigin, Git, Making
-from personamem_pipeline.passports.sources import CHECKPOINTS
+from personamem_pipeline.passports.records import MAKINGS, DagsterOrigin, Git, Making
 from personamem_pipeline.seeds import digest
 from personamem_pipeline.settings import PROJECT, Settings
 from personamem_pipeline.store import Store, sha256_file

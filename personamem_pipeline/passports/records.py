@@ -15,8 +15,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from personamem_pipeline.errors import IntegrityError
+from personamem_pipeline.lineage import PASSPORT
 
-PASSPORT = "passport.json"
 ROWS = "rows.json"
 """Which rows each optimizer step saw; a file of the checkpoint beside the passport."""
 MAKINGS = "makings"

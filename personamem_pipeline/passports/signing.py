@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from personamem_pipeline.errors import IntegrityError, UserError
+from personamem_pipeline.lineage import CHECKPOINTS
 from personamem_pipeline.passports.records import MAKINGS
-from personamem_pipeline.passports.sources import CHECKPOINTS
 from personamem_pipeline.store import ATTACHED, Store
 
 SIGNATURES = "signatures"

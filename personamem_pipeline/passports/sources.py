@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from personamem_pipeline.errors import IntegrityError
-from personamem_pipeline.lineage import ancestors
+from personamem_pipeline.lineage import CHECKPOINTS, ancestors
 from personamem_pipeline.passports.chain import Thing, walk
 from personamem_pipeline.passports.records import FILE, Author, Data, read_passport
 from personamem_pipeline.store import Manifest, Store
 
-CHECKPOINTS = "checkpoints"
 BASE = "base_model"
 
 

@@ -13,13 +13,13 @@ from functools import cache
 from typing import Literal
 
 from personamem_pipeline.errors import IntegrityError
-from personamem_pipeline.lineage import GRAPH
+from personamem_pipeline.lineage import CHECKPOINTS, GRAPH, PASSPORT
 from personamem_pipeline.passports.chain import SHORT, Thing, walk
 from personamem_pipeline.passports.examine import DATASET
 from personamem_pipeline.passports.finding import FoundCheckpoint, stage_of
-from personamem_pipeline.passports.records import PASSPORT, ROWS, RowsUsed, parse_passport
+from personamem_pipeline.passports.records import ROWS, RowsUsed, parse_passport
 from personamem_pipeline.passports.seen_rows import dataset_rows
-from personamem_pipeline.passports.sources import BASE, CHECKPOINTS
+from personamem_pipeline.passports.sources import BASE
 from personamem_pipeline.passports.used import parse_rows, steps_of
 from personamem_pipeline.store import Manifest, Store, read_manifest
 

@@ -11,16 +11,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from personamem_pipeline.errors import IntegrityError, UserError
+from personamem_pipeline.lineage import CHECKPOINTS, PASSPORT
 from personamem_pipeline.passports.agreement import passport_links
 from personamem_pipeline.passports.beside import commit_of, making_links, source_links
 from personamem_pipeline.passports.chain import SHORT, Thing, walk
 from personamem_pipeline.passports.examine import DATASET, Look, examine
 from personamem_pipeline.passports.finding import STAGES, FoundCheckpoint, on_disk, stage_of
 from personamem_pipeline.passports.links import Link, Verification, changed_file, gone
-from personamem_pipeline.passports.records import PASSPORT
 from personamem_pipeline.passports.seen_rows import benchmark_links, dataset_link
 from personamem_pipeline.passports.signing import signed_makings, verify_signature
-from personamem_pipeline.passports.sources import CHECKPOINTS
 from personamem_pipeline.settings import PROJECT
 from personamem_pipeline.store import MANIFEST, Store, read_manifest
 

@@ -16,13 +16,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from personamem_pipeline.errors import UserError
+from personamem_pipeline.lineage import PASSPORT, REPORTS
 from personamem_pipeline.store.place import Held, Leftover
 from personamem_pipeline.store.runs import Run, find_runs
 from personamem_pipeline.store.store import Store
 from personamem_pipeline.store.writing import discard
 
-REPORTS = "reports"
-PASSPORT = "passport.json"
 _NAMED = re.compile(r"[0-9a-f]{64}")
 
 

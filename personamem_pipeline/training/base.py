@@ -11,13 +11,15 @@ from __future__ import annotations
 import json
 import shutil
 
+from personamem_pipeline.lineage import CHECKPOINTS, PASSPORT
 from personamem_pipeline.memory.generators.rendering import Renderer
 from personamem_pipeline.memory.generators.transformers import load_model
-from personamem_pipeline.passports.records import PASSPORT
+from personamem_pipeline.progress import Progress
 from personamem_pipeline.settings import PROJECT
-from personamem_pipeline.stage import Progress, StageJob, StageResult, run_stage
+from personamem_pipeline.stage import run_stage
+from personamem_pipeline.stage_job import StageJob, StageResult
 from personamem_pipeline.store import MANIFEST, Store, sha256_file
-from personamem_pipeline.training.checkpoints import KIND, Papers, put_checkpoint
+from personamem_pipeline.training.checkpoints import Papers, put_checkpoint
 
 
 def main(job: StageJob, progress: Progress) -> StageResult:
@@ -41,10 +43,10 @@ def main(job: StageJob, progress: Progress) -> StageResult:
         version = put_checkpoint(job, store, directory, job.preset.base, Papers(extra=extra))
     progress.say("%d parameters from %s", parameters, source)
     return StageResult(
-        kind=KIND,
+        kind=CHECKPOINTS,
         version=version,
         metrics={"parameters": parameters, "vocabulary": len(tokenizer)},
-        paths={"checkpoint": store.address(KIND, version)},
+        paths={"checkpoint": store.address(CHECKPOINTS, version)},
         notes={"source": f"`{job.preset.base.path}`"},
     )
 

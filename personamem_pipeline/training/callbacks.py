@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 from transformers import TrainerCallback, TrainerControl, TrainerState
 
-from personamem_pipeline.stage import Progress
+from personamem_pipeline.progress import Progress
 from personamem_pipeline.training.ranks import any_process
 
 WINDOW = 50

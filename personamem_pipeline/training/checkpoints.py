@@ -17,15 +17,15 @@ from safetensors import SafetensorError
 from transformers import Trainer
 
 from personamem_pipeline.errors import UserError
-from personamem_pipeline.passports.records import PASSPORT, ROWS, Data, Passport, Reward, RowsUsed
+from personamem_pipeline.lineage import CHECKPOINTS, PASSPORT
+from personamem_pipeline.passports.records import ROWS, Data, Passport, Reward, RowsUsed
 from personamem_pipeline.passports.sources import base_of, data_behind
 from personamem_pipeline.passports.used import rows_text, summary
 from personamem_pipeline.presets import Section
-from personamem_pipeline.stage import StageJob
+from personamem_pipeline.stage_job import StageJob
 from personamem_pipeline.store import Store, full_disk_told, write_json_atomically
 from personamem_pipeline.training.lora import merged_state
 
-KIND = "checkpoints"
 PACKAGES = ("torch", "transformers", "trl", "tokenizers", "accelerate", "peft", "vllm")
 """Those whose versions may decide a weight; vLLM is not installed everywhere."""
 
@@ -115,9 +115,9 @@ def put_checkpoint(job: StageJob, store: Store, directory: Path, section: Sectio
         (directory / ROWS).write_text(rows_text(papers.rows))
     write_json_atomically(directory / PASSPORT, passport.model_dump(mode="json"))
     producer = {"stage": job.stage, "code_version": job.code_version, "config": section.digest}
-    return store.put_directory(KIND, directory, parents=job.inputs, producer=producer).version
+    return store.put_directory(CHECKPOINTS, directory, parents=job.inputs, producer=producer).version
 
 
 def checkpoint_directory(job: StageJob, parent: str) -> Path:
     """The verified directory of a parent checkpoint."""
-    return Store(job.store).verified(KIND, job.inputs[parent])
+    return Store(job.store).verified(CHECKPOINTS, job.inputs[parent])

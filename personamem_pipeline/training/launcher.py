@@ -33,7 +33,8 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, P
 
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.launch import GRACE, accelerate_config
-from personamem_pipeline.stage import INTERRUPTED, REFUSED, STARTER, from_dagster, started_by
+from personamem_pipeline.progress import STARTER, started_by
+from personamem_pipeline.stage import INTERRUPTED, REFUSED, from_dagster
 
 POLL_SECONDS = 0.1
 

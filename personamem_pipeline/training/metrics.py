@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from personamem_pipeline.errors import UserError
-from personamem_pipeline.stage import StageJob
+from personamem_pipeline.stage_job import StageJob
 from personamem_pipeline.training.step_lines import Row, append, cut, read_lines
 
 if TYPE_CHECKING:

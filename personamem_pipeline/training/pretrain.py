@@ -19,10 +19,11 @@ from pathlib import Path
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
+from personamem_pipeline.lineage import PASSPORT
 from personamem_pipeline.memory.generators.rendering import Renderer
-from personamem_pipeline.passports.records import PASSPORT, Passport
+from personamem_pipeline.passports.records import Passport
+from personamem_pipeline.progress import Progress
 from personamem_pipeline.seeds import digest
-from personamem_pipeline.stage import Progress
 from personamem_pipeline.store import sha256_file, write_json_atomically
 from personamem_pipeline.training.checkpoints import package_versions
 from personamem_pipeline.training.supervised import FitConfig, TrainRow, fit

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from personamem_pipeline.errors import UserError
+from personamem_pipeline.lineage import CHECKPOINTS
 from personamem_pipeline.memory.chunking import chunk_messages
 from personamem_pipeline.memory.episode import question_prompt
 from personamem_pipeline.memory.generators.rendering import Renderer
@@ -23,13 +24,15 @@ from personamem_pipeline.memory.generators.transformers import load_model
 from personamem_pipeline.memory.prompts import write_prompt
 from personamem_pipeline.passports.used import rows_used
 from personamem_pipeline.presets import MemoryConfig, SftConfig
+from personamem_pipeline.progress import Progress
 from personamem_pipeline.questions.gather import read_histories, read_questions
 from personamem_pipeline.questions.options import lettered
 from personamem_pipeline.records import History, Question
 from personamem_pipeline.seeds import endless, rng
-from personamem_pipeline.stage import Progress, StageJob, StageResult, run_stage
+from personamem_pipeline.stage import run_stage
+from personamem_pipeline.stage_job import StageJob, StageResult
 from personamem_pipeline.store import Store
-from personamem_pipeline.training.checkpoints import KIND, checkpoint_directory, origins, save_checkpoint
+from personamem_pipeline.training.checkpoints import checkpoint_directory, origins, save_checkpoint
 from personamem_pipeline.training.lora import with_adapters
 from personamem_pipeline.training.metrics import MetricsLog
 from personamem_pipeline.training.supervised import FitConfig, TrainRow, fit
@@ -181,12 +184,16 @@ def main(job: StageJob, progress: Progress) -> StageResult:
     extra["curves"] = log.curves(("loss",))
     version = save_checkpoint(job, trainer, tokenizer, config, replace(papers, rows=used, extra=extra))
     if not progress.is_main:
-        return StageResult(kind=KIND, version=version)  # the log, and the report, are the first process's
+        return StageResult(kind=CHECKPOINTS, version=version)  # the log, and the report, are the first process's
     return StageResult(
-        kind=KIND,
+        kind=CHECKPOINTS,
         version=version,
         metrics={"loss": log.last("loss"), "rows": len(rows), **over, **metrics},
-        paths={"checkpoint": store.address(KIND, version), "curves": str(log.plot("loss")), "metrics": str(log.path)},
+        paths={
+            "checkpoint": store.address(CHECKPOINTS, version),
+            "curves": str(log.plot("loss")),
+            "metrics": str(log.path),
+        },
     )
 
 

@@ -21,7 +21,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from personamem_pipeline.errors import UserError
-from personamem_pipeline.stage import Interrupted, Progress
+from personamem_pipeline.progress import Interrupted, Progress
 from personamem_pipeline.training.callbacks import StopAndLog
 from personamem_pipeline.training.ranks import plain_cpu
 from personamem_pipeline.training.seen import RowsSeen

@@ -24,9 +24,9 @@ from personamem_pipeline.memory.episode import without_repeats
 from personamem_pipeline.memory.generators.rendering import Renderer
 from personamem_pipeline.memory.prompts import EMPTY, MAX_LINES, without_thinking
 from personamem_pipeline.presets import MemoryConfig, SftConfig
+from personamem_pipeline.progress import Progress
 from personamem_pipeline.records import History
 from personamem_pipeline.settings import load_settings
-from personamem_pipeline.stage import Progress
 from personamem_pipeline.store import write_json_atomically
 from personamem_pipeline.training.labels import ChunkLabels, chunk_labels, forbidden_share, retention
 from personamem_pipeline.training.targets import AnswerTask, Task, WriteTask, choice_reply, deciding_line, with_thought

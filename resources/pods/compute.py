@@ -14,7 +14,7 @@ from pydantic import Field
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.launch import processes_of, stage_command
 from personamem_pipeline.settings import POD_TEMPLATE, Settings, load_settings
-from personamem_pipeline.stage import StageJob
+from personamem_pipeline.stage_job import StageJob
 from resources.compute import TO_END, TUNING, Compute, one_materialization
 from resources.pods.api import Away, Conflict, PodApi
 from resources.pods.client import NeverStarted, PodRun

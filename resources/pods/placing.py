@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from personamem_pipeline.errors import UserError
-from personamem_pipeline.stage import StageJob
+from personamem_pipeline.stage_job import StageJob
 from resources.pods.connection import own_namespace
 from resources.pods.manifest import Owner
 from resources.pods.template import PLACEHOLDER, PodTemplate

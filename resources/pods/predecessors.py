@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.seeds import digest
-from personamem_pipeline.stage import StageJob
+from personamem_pipeline.stage_job import StageJob
 from resources.pods.api import PodApi
 from resources.pods.ending import see_gone
 from resources.pods.manifest import RUN, Json

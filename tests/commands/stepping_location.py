@@ -7,7 +7,7 @@ import dagster as dg
 
 from personamem_pipeline.presets import load_preset
 from personamem_pipeline.settings import load_settings
-from personamem_pipeline.stage import StageJob
+from personamem_pipeline.stage_job import StageJob
 from resources.compute import Compute
 from resources.pods.compute import KubernetesPods
 

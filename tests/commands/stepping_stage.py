@@ -15,8 +15,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from personamem_pipeline.progress import Interrupted, Progress
 from personamem_pipeline.seeds import digest
-from personamem_pipeline.stage import Interrupted, Progress, StageJob, StageResult, run_stage
+from personamem_pipeline.stage import run_stage
+from personamem_pipeline.stage_job import StageJob, StageResult
 from personamem_pipeline.store import Store, write_json_atomically
 
 

@@ -15,7 +15,9 @@ from pathlib import Path
 from dagster_pipes import PipesContext
 
 from personamem_pipeline.errors import UserError
-from personamem_pipeline.stage import Interrupted, Progress, StageJob, StageResult, run_stage
+from personamem_pipeline.progress import Interrupted, Progress
+from personamem_pipeline.stage import run_stage
+from personamem_pipeline.stage_job import StageJob, StageResult
 
 
 def wait_for_go(here: Path) -> None:

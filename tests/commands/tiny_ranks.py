@@ -14,7 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from personamem_pipeline.errors import UserError
-from personamem_pipeline.stage import Interrupted, Progress, StageJob, StageResult, run_stage
+from personamem_pipeline.progress import Interrupted, Progress
+from personamem_pipeline.stage import run_stage
+from personamem_pipeline.stage_job import StageJob, StageResult
 
 PATIENCE = 40
 

@@ -13,8 +13,10 @@ import time
 from pathlib import Path
 
 from personamem_pipeline.errors import UserError
+from personamem_pipeline.progress import Interrupted, Progress
 from personamem_pipeline.questions.gather import read_questions
-from personamem_pipeline.stage import Interrupted, Progress, StageJob, StageResult, run_stage
+from personamem_pipeline.stage import run_stage
+from personamem_pipeline.stage_job import StageJob, StageResult
 from personamem_pipeline.store import Store
 
 KINDS = {"benchmark_report": "reports"}

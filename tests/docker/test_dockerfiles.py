@@ -11,7 +11,7 @@ import pytest
 
 from personamem_pipeline.presets import load_preset
 from personamem_pipeline.settings import PROJECT
-from personamem_pipeline.stage import StageJob
+from personamem_pipeline.stage_job import StageJob
 from tests.docker.files import DOCKER, DOCKERFILES, SETTINGS, copies, final, ignored, instructions, lay_out, variables
 
 ORCHESTRATOR, TRAINER, WORKSTATION = (

@@ -18,7 +18,7 @@ from personamem_pipeline.memory.generators.scripted import ScriptedGenerator
 from personamem_pipeline.presets import EvaluationConfig, MemoryConfig, load_preset
 from personamem_pipeline.records import Certificate, History, Message, Preference, Question, Rejection, Session
 from personamem_pipeline.seeds import fraction
-from personamem_pipeline.stage import StageJob, StageResult
+from personamem_pipeline.stage_job import StageJob, StageResult
 from personamem_pipeline.store import Store
 
 TOPICS = ("drinks", "music", "sports", "books")

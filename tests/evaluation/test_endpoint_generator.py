@@ -18,9 +18,9 @@ from personamem_pipeline.llm.simulator.world import world
 from personamem_pipeline.memory import episode
 from personamem_pipeline.memory.prompts import parse_letter, write_prompt
 from personamem_pipeline.presets import MemoryConfig
+from personamem_pipeline.progress import Interrupted
 from personamem_pipeline.records import CONVERSATION_TYPES, Message, Question
 from personamem_pipeline.seeds import rng
-from personamem_pipeline.stage import Interrupted
 from tests.llm.faults import Reply, completion, endpoint, error, server, simulator
 from tests.llm.test_client import simulator_process
 

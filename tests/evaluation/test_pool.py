@@ -11,7 +11,8 @@ import pytest
 from personamem_pipeline.evaluation import pool
 from personamem_pipeline.evaluation.__main__ import evaluate
 from personamem_pipeline.memory.generators.scripted import ScriptedGenerator
-from personamem_pipeline.stage import Progress, StageJob
+from personamem_pipeline.progress import Progress
+from personamem_pipeline.stage_job import StageJob
 from tests.evaluation.conftest import another_seed, report_of
 
 Load = Callable[[Path], ScriptedGenerator]

@@ -14,7 +14,7 @@ from personamem_pipeline.evaluation.records import Outputs, Reply, Role
 from personamem_pipeline.evaluation.runner import Runner, Spent
 from personamem_pipeline.evaluation.source import Batch, Source
 from personamem_pipeline.presets import PricesConfig
-from personamem_pipeline.stage import Interrupted, Progress
+from personamem_pipeline.progress import Interrupted, Progress
 
 
 @dataclass

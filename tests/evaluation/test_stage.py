@@ -19,8 +19,9 @@ from personamem_pipeline.evaluation.regression import regressions
 from personamem_pipeline.llm.simulator.app import MODELS, TASKS
 from personamem_pipeline.memory.generators.scripted import ScriptedGenerator
 from personamem_pipeline.presets import RegressionConfig, SystemConfig
+from personamem_pipeline.progress import Interrupted, Progress
 from personamem_pipeline.questions.gather import read_questions
-from personamem_pipeline.stage import Interrupted, Progress, StageJob
+from personamem_pipeline.stage_job import StageJob
 from personamem_pipeline.store import Store
 from tests.evaluation.conftest import another_seed, changed, report_of, results_of, without_probes, write_passport
 

@@ -20,7 +20,7 @@ from dagster._core.test_utils import create_run_for_test
 
 from personamem_pipeline.presets import load_preset
 from personamem_pipeline.settings import PROJECT
-from personamem_pipeline.stage import StageJob
+from personamem_pipeline.stage_job import StageJob
 from resources.compute import Compute, LocalProcess
 from resources.pods.compute import KubernetesPods, instance_id
 from resources.pods.manifest import ATTEMPT, MANAGED, RUN, STAGE, pod_manifest

@@ -12,12 +12,12 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from personamem_pipeline.lineage import GRAPH
+from personamem_pipeline.lineage import GRAPH, PASSPORT
 from personamem_pipeline.passports.chain import Thing
 from personamem_pipeline.passports.finding import FoundCheckpoint
 from personamem_pipeline.passports.links import Verification
 from personamem_pipeline.passports.making import attach_making
-from personamem_pipeline.passports.records import FILE, PASSPORT, ROWS, DagsterOrigin, Hardware, Making
+from personamem_pipeline.passports.records import FILE, ROWS, DagsterOrigin, Hardware, Making
 from personamem_pipeline.passports.sources import data_behind
 from personamem_pipeline.passports.used import rows_text, rows_used, summary
 from personamem_pipeline.passports.verify import verify

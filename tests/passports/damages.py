@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from personamem_pipeline.arrow import stream_parquet, write_parquet
-from personamem_pipeline.passports.records import PASSPORT, ROWS
+from personamem_pipeline.lineage import PASSPORT
+from personamem_pipeline.passports.records import ROWS
 from personamem_pipeline.questions.copying import HISTORIES, QUESTIONS
 from personamem_pipeline.records import History, Question
 from personamem_pipeline.store import ATTACHED, MANIFEST, REJECTED, read_manifest, sha256_file

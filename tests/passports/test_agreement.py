@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from personamem_pipeline.arrow import stream_parquet, write_parquet
+from personamem_pipeline.lineage import PASSPORT
 from personamem_pipeline.passports.making import attach_making
-from personamem_pipeline.passports.records import PASSPORT
 from personamem_pipeline.questions.copying import HISTORIES
 from personamem_pipeline.records import History
 from personamem_pipeline.store import MANIFEST

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from personamem_pipeline.passports.card import CARD, CHECKPOINTS, attach_card, model_card
+from personamem_pipeline.lineage import CHECKPOINTS
+from personamem_pipeline.passports.card import CARD, attach_card, model_card
 from personamem_pipeline.passports.records import Author, Data, Passport, Reward
 from personamem_pipeline.store import Store
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from personamem_pipeline.errors import IntegrityError
+from personamem_pipeline.lineage import CHECKPOINTS, PASSPORT
 from personamem_pipeline.passports import code, hardware
 from personamem_pipeline.passports.making import attach_making, installed, making_of, makings, record_making
-from personamem_pipeline.passports.records import MAKINGS, PASSPORT, DagsterOrigin
-from personamem_pipeline.passports.sources import CHECKPOINTS
+from personamem_pipeline.passports.records import MAKINGS, DagsterOrigin
 from personamem_pipeline.settings import PROJECT
-from personamem_pipeline.stage import StageJob, StageResult
+from personamem_pipeline.stage_job import StageJob, StageResult
 from personamem_pipeline.store import Store, sha256_file
 from tests.pipeline import settings_at, small_preset
 

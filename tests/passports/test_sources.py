@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from personamem_pipeline.errors import IntegrityError
-from personamem_pipeline.lineage import ancestors
-from personamem_pipeline.passports.records import PASSPORT, Passport
-from personamem_pipeline.passports.sources import CHECKPOINTS, base_of, data_behind
+from personamem_pipeline.lineage import CHECKPOINTS, PASSPORT, ancestors
+from personamem_pipeline.passports.records import Passport
+from personamem_pipeline.passports.sources import base_of, data_behind
 from personamem_pipeline.store import Store, write_json_atomically
 from tests.rooms import rooms
 from tests.stored import AUTHOR, PROMPTS, SEEDS_FILE, stored_dataset

@@ -7,10 +7,11 @@ import json
 import pytest
 
 from personamem_pipeline.errors import UserError
+from personamem_pipeline.lineage import CHECKPOINTS, PASSPORT
 from personamem_pipeline.passports import statement
 from personamem_pipeline.passports.making import making_of
-from personamem_pipeline.passports.records import FILE, PASSPORT, DagsterOrigin, Git, Making, Passport
-from personamem_pipeline.passports.sources import CHECKPOINTS, data_behind
+from personamem_pipeline.passports.records import FILE, DagsterOrigin, Git, Making, Passport
+from personamem_pipeline.passports.sources import data_behind
 from personamem_pipeline.passports.statement import PREDICATE, checkpoint_statement
 from personamem_pipeline.store import Manifest, Store, write_json_atomically
 from tests.pipeline import settings_at

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from personamem_pipeline.cli import main
+from personamem_pipeline.lineage import PASSPORT
 from personamem_pipeline.passports.finding import FoundCheckpoint
-from personamem_pipeline.passports.records import PASSPORT, ROWS
+from personamem_pipeline.passports.records import ROWS
 from personamem_pipeline.passports.trace import Sight, rows_of, sights
 from personamem_pipeline.store import ROWS as SHARD_ROWS
 from tests.passports.chains import Chain, checkpoint, questions

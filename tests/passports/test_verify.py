@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from personamem_pipeline.cli import main
-from personamem_pipeline.lineage import GRAPH
+from personamem_pipeline.lineage import GRAPH, PASSPORT
 from personamem_pipeline.passports.finding import FoundCheckpoint, newest
 from personamem_pipeline.passports.links import changed_file
 from personamem_pipeline.passports.making import attach_making
-from personamem_pipeline.passports.records import PASSPORT, ROWS, Git
+from personamem_pipeline.passports.records import ROWS, Git
 from personamem_pipeline.passports.trace import rows_of, sights
 from personamem_pipeline.seeds import rng
 from personamem_pipeline.store import MANIFEST

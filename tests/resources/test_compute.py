@@ -7,7 +7,8 @@ import pytest
 
 from personamem_pipeline.presets import load_preset
 from personamem_pipeline.settings import PROJECT
-from personamem_pipeline.stage import INTERRUPTED, REFUSED, StageJob
+from personamem_pipeline.stage import INTERRUPTED, REFUSED
+from personamem_pipeline.stage_job import StageJob
 from resources.compute import LocalProcess, stage_failure
 
 

@@ -11,7 +11,7 @@ import pytest
 from personamem_pipeline.lineage import GRAPH
 from personamem_pipeline.presets import load_preset
 from personamem_pipeline.settings import PROJECT, Settings
-from personamem_pipeline.stage import StageJob
+from personamem_pipeline.stage_job import StageJob
 from resources.compute import LocalProcess
 from tests.pipeline import Pipeline, small_preset
 from tests.store.conftest import InBucket, elsewhere

@@ -21,7 +21,8 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from personamem_pipeline.memory.generators.rendering import Renderer
 from personamem_pipeline.presets import load_preset
-from personamem_pipeline.stage import Progress, StageJob
+from personamem_pipeline.progress import Progress
+from personamem_pipeline.stage_job import StageJob
 from personamem_pipeline.training.checkpoints import Papers, save_checkpoint
 from personamem_pipeline.training.supervised import FitConfig, TrainRow, fit
 from personamem_pipeline.training.tokenizer import build_tokenizer

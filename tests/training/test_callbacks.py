@@ -17,8 +17,8 @@ import torch
 from rich.console import Console
 from transformers import TrainerControl, TrainerState
 
+from personamem_pipeline.progress import Progress
 from personamem_pipeline.settings import PROJECT
-from personamem_pipeline.stage import Progress
 from personamem_pipeline.training.callbacks import LogSteps, Pace, StopAndLog, duration
 from personamem_pipeline.training.ranks import any_process
 

@@ -21,9 +21,9 @@ from personamem_pipeline.memory.generators.base import Generation
 from personamem_pipeline.memory.generators.rendering import Renderer
 from personamem_pipeline.memory.prompts import answer_prompt, prompt_texts, write_prompt
 from personamem_pipeline.presets import GrpoConfig, MemoryConfig
+from personamem_pipeline.progress import Progress
 from personamem_pipeline.records import History, Message, Session
 from personamem_pipeline.seeds import rng
-from personamem_pipeline.stage import Progress
 from personamem_pipeline.training.grpo.curriculum import Item
 from personamem_pipeline.training.grpo.options import trl_config
 from personamem_pipeline.training.grpo.trainer import MemoryGRPOTrainer

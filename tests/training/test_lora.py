@@ -10,11 +10,12 @@ import pytest
 import torch
 from peft import PeftModel
 
+from personamem_pipeline.lineage import CHECKPOINTS
 from personamem_pipeline.memory.generators.transformers import load_model
 from personamem_pipeline.presets import LoraConfig
-from personamem_pipeline.stage import Interrupted, Progress
+from personamem_pipeline.progress import Interrupted, Progress
 from personamem_pipeline.store import Store
-from personamem_pipeline.training.checkpoints import KIND, Papers, save_checkpoint
+from personamem_pipeline.training.checkpoints import Papers, save_checkpoint
 from personamem_pipeline.training.lora import merged_state, with_adapters
 from personamem_pipeline.training.supervised import fit
 from tests.training.fitting import config, job, renderer, rows, tiny
@@ -93,7 +94,7 @@ def test_a_stored_checkpoint_is_the_plain_model_with_its_adapters(tmp_path: Path
     trainer = fit(model, RENDERER.tokenizer, rows(12, VOCABULARY), config(), tmp_path / "scratch", Progress())
     work = job(tmp_path)
     version = save_checkpoint(work, trainer, RENDERER.tokenizer, work.preset.sft, Papers(extra={"turns": 12}))
-    directory = Store(work.store).verified(KIND, version)
+    directory = Store(work.store).verified(CHECKPOINTS, version)
     loaded, _ = load_model(directory, training=True)
     assert not isinstance(loaded, PeftModel)
     torch.testing.assert_close(logits(loaded), logits(model), rtol=1e-4, atol=1e-5)
@@ -109,7 +110,7 @@ def test_a_full_fine_tune_is_stored_as_transformers_saves_it(tmp_path: Path) -> 
     version = save_checkpoint(work, trainer, RENDERER.tokenizer, work.preset.sft, Papers())
     model.save_pretrained(tmp_path / "plain")
     for name in ("model.safetensors", "config.json", "generation_config.json"):
-        stored = Store(work.store).path(KIND, version) / name
+        stored = Store(work.store).path(CHECKPOINTS, version) / name
         assert stored.read_bytes() == (tmp_path / "plain" / name).read_bytes()
 
 

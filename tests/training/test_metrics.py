@@ -11,7 +11,7 @@ import pytest
 
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.presets import load_preset
-from personamem_pipeline.stage import StageJob
+from personamem_pipeline.stage_job import StageJob
 from personamem_pipeline.training.metrics import METRICS, MetricsLog
 
 

@@ -20,7 +20,8 @@ from personamem_pipeline.passports.records import read_passport
 from personamem_pipeline.passports.used import read_rows
 from personamem_pipeline.presets import LoraConfig, load_preset
 from personamem_pipeline.settings import PROJECT
-from personamem_pipeline.stage import INTERRUPTED, StageJob, StageResult
+from personamem_pipeline.stage import INTERRUPTED
+from personamem_pipeline.stage_job import StageJob, StageResult
 from personamem_pipeline.store import Store
 from tests.stored import stored_dataset, stored_model
 

@@ -9,17 +9,18 @@ from typing import Any
 import pytest
 
 from personamem_pipeline.errors import UserError
+from personamem_pipeline.lineage import CHECKPOINTS
 from personamem_pipeline.memory.episode import question_prompt
 from personamem_pipeline.memory.generators.rendering import Renderer
 from personamem_pipeline.memory.prompts import chat_prompt, write_prompt
 from personamem_pipeline.passports.records import read_passport
 from personamem_pipeline.passports.used import read_rows
 from personamem_pipeline.presets import LoraConfig, MemoryConfig, SftConfig, load_preset
+from personamem_pipeline.progress import Progress
 from personamem_pipeline.questions.gather import read_histories, read_questions
-from personamem_pipeline.stage import Progress, StageJob
+from personamem_pipeline.stage_job import StageJob
 from personamem_pipeline.store import Store
 from personamem_pipeline.store.runs import RESUMED_FROM
-from personamem_pipeline.training.checkpoints import KIND
 from personamem_pipeline.training.sft import (
     check_context,
     labelled_target,
@@ -150,7 +151,7 @@ def test_the_stage_makes_a_checkpoint(changes: dict[str, Any], policy: Any, rend
         inputs={"training_dataset": dataset, "base_model": base},
     )  # fmt: skip
     result = main(job, Progress())
-    directory = store.verified(KIND, result.version)
+    directory = store.verified(CHECKPOINTS, result.version)
     tasks = schedule(
         read_histories(store, "training_dataset", dataset), read_questions(store, "training_dataset", dataset),
         renderer, preset.memory, preset.sft,

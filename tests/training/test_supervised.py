@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from personamem_pipeline.errors import UserError
+from personamem_pipeline.lineage import CHECKPOINTS
+from personamem_pipeline.progress import Interrupted, Progress
 from personamem_pipeline.settings import PROJECT
-from personamem_pipeline.stage import Interrupted, Progress
 from personamem_pipeline.store import Store
-from personamem_pipeline.training.checkpoints import KIND
 from personamem_pipeline.training.steps import STATE, last_step
 from personamem_pipeline.training.supervised import TrainRow, fit
 from tests.training.fitting import config, recorded_gradients, recorded_rows, renderer, rows, tiny
@@ -87,8 +87,8 @@ def test_two_processes_take_the_steps_of_one_and_store_one_checkpoint(tmp_path: 
         assert len(together) == len(alone) == 3
         for one, other in zip(alone, together, strict=True):
             assert_equal(one, other)
-        assert Store(tmp_path / "store").verified(KIND, version)
-    assert [path.name for path in (tmp_path / "store" / KIND).iterdir()] == [ranks[0][1]]
+        assert Store(tmp_path / "store").verified(CHECKPOINTS, version)
+    assert [path.name for path in (tmp_path / "store" / CHECKPOINTS).iterdir()] == [ranks[0][1]]
     (_, _, one, seen), (_, _, two, also_seen) = ranks
     assert seen == also_seen == [sorted(a | b) for a, b in zip(one, two, strict=True)]
     assert all(not a & b and len(a | b) == 8 for a, b in zip(one, two, strict=True))

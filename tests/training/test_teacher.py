@@ -18,8 +18,8 @@ from personamem_pipeline.memory.chunking import chunk_messages
 from personamem_pipeline.memory.generators.rendering import Renderer
 from personamem_pipeline.memory.prompts import EMPTY, parse_choice, without_thinking
 from personamem_pipeline.presets import MemoryConfig, SftConfig
+from personamem_pipeline.progress import Progress
 from personamem_pipeline.questions.options import lettered
-from personamem_pipeline.stage import Progress
 from personamem_pipeline.training.labels import chunk_labels
 from personamem_pipeline.training.targets import AnswerTask, Task, WriteTask, deciding_line, ideal_turns
 from personamem_pipeline.training.teacher import (

@@ -14,9 +14,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from personamem_pipeline.errors import UserError
+from personamem_pipeline.lineage import CHECKPOINTS, PASSPORT
 from personamem_pipeline.passports.finding import newest
-from personamem_pipeline.passports.records import PASSPORT
-from personamem_pipeline.passports.sources import CHECKPOINTS
 from personamem_pipeline.presets import MemoryConfig
 from personamem_pipeline.settings import Settings
 from personamem_pipeline.store import MANIFEST, Store, read_manifest, verify_files

