@@ -74,6 +74,10 @@ def settle_report(preset: Preset, made: Made, outcomes: list[Outcome]) -> Mappin
     }
     doubts = [f"{name} failed its checks" for name, parent in made.parents.items() if parent.checks == "failed"]
     doubts += alarms(made.name, outcomes)
+    if results["changes"] is not None:
+        measure = report_before(made.context.instance, made.store, made.parents, made.tracking).get("previous")
+        if measure != results["changes"]["against"]:
+            doubts.append("while it was made another report became the measure: materialize benchmark_report again")
     if not watches_candidate(preset):
         doubts.append(f"no system of evaluation.regression.systems reads with {CANDIDATE}, so a fall would not be seen")
     judged = Judged(

@@ -17,9 +17,12 @@ from dagster._utils.interrupts import capture_interrupts
 from mlflow import MlflowClient
 
 from assets.checkpoints import source_digest
-from assets.report import RESULTS, _results, all_answers
+from assets.checks import Outcome
+from assets.report import RESULTS, _results, all_answers, judge_report
+from assets.stages import Made
+from personamem_pipeline.presets import Preset
 from personamem_pipeline.store import Store
-from resources.registry import MODEL
+from resources.registry import CHAMPION, MODEL
 from tests.pipeline import Pipeline
 
 TRAINED = ("base_model", "sft_checkpoint", "grpo_checkpoint", "benchmark_report")
@@ -36,9 +39,12 @@ def runs(pipeline: Pipeline, name: str) -> list[str]:
     return [run.info.status for run in found]
 
 
+def registry(pipeline: Pipeline) -> MlflowClient:
+    return MlflowClient(tracking_uri=pipeline.settings.mlflow_uri, registry_uri=pipeline.settings.mlflow_uri)
+
+
 def aliases(pipeline: Pipeline) -> dict[str, str]:
-    client = MlflowClient(tracking_uri=pipeline.settings.mlflow_uri, registry_uri=pipeline.settings.mlflow_uri)
-    return {name: str(version) for name, version in client.get_registered_model(MODEL).aliases.items()}
+    return {name: str(version) for name, version in registry(pipeline).get_registered_model(MODEL).aliases.items()}
 
 
 def test_the_whole_chain_is_recorded_and_then_fresh(pipeline: Pipeline) -> None:
@@ -183,6 +189,27 @@ def test_every_report_is_held_against_the_champions_and_a_fallen_one_gets_in_by_
     assert compared_with(pipeline) == second
     assert "held back: no system of evaluation.regression.systems" in pipeline.metadata("benchmark_report")["gate"]
     assert aliases(pipeline) == {"candidate": "4", "champion": "2"}
+
+
+def test_a_champion_that_came_while_the_report_was_made_is_not_passed_over(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night = ("grpo_checkpoint", "benchmark_report")
+    assert pipeline.run(*TRAINED).success and with_steps(pipeline, 2).run(*night).success
+    client = registry(pipeline)
+    client.set_registered_model_alias(MODEL, CHAMPION, "1")
+
+    def meanwhile(preset: Preset, made: Made) -> list[Outcome]:
+        client.set_registered_model_alias(MODEL, CHAMPION, "2")
+        return judge_report(preset, made)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("assets.report.judge_report", meanwhile)
+        assert with_steps(pipeline, 3).run(*night).success
+    assert "while it was made another report became the measure" in pipeline.metadata("benchmark_report")["gate"]
+    assert aliases(pipeline) == {"candidate": "3", "champion": "2"}
+    assert with_steps(pipeline, 3).run("benchmark_report").success
+    assert aliases(pipeline) == {"candidate": "3", "champion": "3"}
 
 
 def test_a_reports_figures_are_read_after_their_digest_was_compared(tmp_path: Path) -> None:
