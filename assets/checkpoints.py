@@ -5,6 +5,7 @@ literally true. No training code is imported here; it lives in the command's own
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -14,7 +15,6 @@ from assets.checks import Outcome
 from assets.common import code_version, stage_asset
 from assets.parents import Guard
 from assets.stages import Made, Stage, loads_whole, metrics_finite, papers_agree, run_stage
-from personamem_pipeline.lineage import PASSPORT
 from personamem_pipeline.llm.prompts import AROUND
 from personamem_pipeline.memory.prompts import prompt_texts
 from personamem_pipeline.passports.card import attach_card
@@ -34,6 +34,8 @@ COMMANDS: Mapping[str, str] = {
     "grpo_checkpoint": "personamem_pipeline.training.grpo",
     "benchmark_report": "personamem_pipeline.evaluation",
 }
+LOOKED_AT = 1 << 20
+"""Bytes at either end of a file: a training changes every tensor, and so the first and the last."""
 
 
 def build(preset: Preset, model: str, commands: Mapping[str, str] = COMMANDS) -> list[dg.AssetsDefinition]:
@@ -42,7 +44,7 @@ def build(preset: Preset, model: str, commands: Mapping[str, str] = COMMANDS) ->
     base_version = code_version("base/2", preset.base, source_digest(preset.base.path))
     prompts = prompt_texts(preset.memory.prompts)
     taught_by = (model, teacher.WRITE, teacher.CHOOSE, AROUND) if preset.sft.targets == "teacher" else ()
-    sft_version = code_version("sft/4", preset.memory, prompts, preset.sft, *taught_by)
+    sft_version = code_version("sft/5", preset.memory, prompts, preset.sft, *taught_by)
     grpo_version = code_version(
         "grpo/4", preset.memory, prompts, preset.grpo, model, JUDGE, STANCE_INSTRUCTIONS, AROUND
     )
@@ -84,14 +86,18 @@ def build(preset: Preset, model: str, commands: Mapping[str, str] = COMMANDS) ->
 
 
 def source_digest(path: str) -> str:
-    """A fingerprint of the base model's source directory that is quick for large models too: its passport or manifest
-    where there is one, else the names and sizes of its files. The stage itself hashes every byte."""
+    """A fingerprint of the base model's source directory that is quick for large models too: names, sizes, and the
+    first and last `LOOKED_AT` bytes of its files. The stage itself hashes every byte."""
     directory = (PROJECT / path).resolve()
-    for name in (PASSPORT, "manifest.json"):
-        if (directory / name).is_file():
-            return digest((directory / name).read_bytes())
-    files = sorted(file for file in directory.rglob("*") if file.is_file()) if directory.is_dir() else []
-    return digest([[file.relative_to(directory).as_posix(), file.stat().st_size] for file in files])
+    files = sorted(file for file in directory.iterdir() if file.is_file()) if directory.is_dir() else []
+    return digest([[file.name, file.stat().st_size, _ends(file)] for file in files])
+
+
+def _ends(path: Path) -> str:
+    with path.open("rb") as file:
+        first = file.read(LOOKED_AT)
+        file.seek(max(0, path.stat().st_size - LOOKED_AT))
+        return digest(first + file.read(LOOKED_AT))
 
 
 def judge(made: Made) -> list[Outcome]:

@@ -113,11 +113,6 @@ def specs(asset: str) -> list[dg.AssetCheckSpec]:
     ]
 
 
-def blocking(asset: str) -> list[str]:
-    """The checks of an asset whose failure keeps others from reading it."""
-    return [*PROMISES[asset], *AFTERWARDS.get(asset, {})]
-
-
 def broken(asset: str, outcomes: Sequence[Outcome]) -> list[str]:
     """The promises that were not kept; what is only watched is none."""
     return [outcome.name for outcome in outcomes if not outcome.passed and outcome.name in PROMISES[asset]]

@@ -10,14 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 import dagster as dg
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus as Status
 from pydantic import Field
 
-from assets.checks import blocking
+from assets.checks import AFTERWARDS, PROMISES
 from personamem_pipeline.lineage import GRAPH, CheckStatus, Parent, ancestors, combined_version, materialize_command
 from personamem_pipeline.store import Store
 
 VERSION, PATH, PARENTS, FAILED, ALARMS = "version", "path", "parents", "failed_checks", "alarms"
 """Metadata keys of every materialization; per shard for the sharded assets."""
+EVALUATIONS = 100
+"""How many evaluations of a check are looked through for those of one materialization."""
 
 
 class Guard(dg.Config):
@@ -80,7 +83,9 @@ def latest(instance: dg.DagsterInstance, name: str, shard: str | None, store: St
     if record is None or (event := record.asset_materialization) is None:
         return None
     version = str(event.metadata[VERSION].value)
-    failed = sorted({*_recorded_failures(event), *_latest_failures(instance, name)})
+    failed = sorted({*_recorded_failures(event), *_latest_failures(instance, name)}) or _not_passed(
+        instance, name, record.storage_id
+    )
     status: CheckStatus = "failed" if failed else "passed"
     return Parent(
         name=name,
@@ -116,7 +121,7 @@ def _recorded_failures(event: dg.AssetMaterialization) -> list[str]:
 
 
 def _latest_failures(instance: dg.DagsterInstance, name: str) -> list[str]:
-    keys = [dg.AssetCheckKey(dg.AssetKey(name), check) for check in blocking(name)]
+    keys = [dg.AssetCheckKey(dg.AssetKey(name), check) for check in PROMISES[name]]
     records = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
     return [key.name for key, record in records.items() if record.event and _said_no(record.event)]
 
@@ -126,6 +131,29 @@ def _said_no(event: dg.EventLogEntry) -> bool:
     say of themselves what they failed."""
     evaluation = event.asset_check_evaluation
     return evaluation is not None and not evaluation.passed
+
+
+def _not_passed(instance: dg.DagsterInstance, name: str, materialization: int) -> list[str]:
+    """The checks with steps of their own that this very materialization did not pass, also where none was evaluated: the
+    step may have crashed, or somebody may have left it out. The newest evaluation counts; a step that crashed later leaves
+    none."""
+    found = []
+    for check in AFTERWARDS.get(name, {}):
+        records = instance.event_log_storage.get_asset_check_execution_history(
+            dg.AssetCheckKey(dg.AssetKey(name), check), EVALUATIONS, status={Status.SUCCEEDED, Status.FAILED}
+        )
+        evaluations = [record.event.asset_check_evaluation for record in records if record.event]
+        own = next((each for each in evaluations if each and _is_about(each, materialization)), None)
+        if own is None:
+            found.append(f"{check} (not evaluated)")
+        elif not own.passed:
+            found.append(check)
+    return found
+
+
+def _is_about(evaluation: dg.AssetCheckEvaluation, materialization: int) -> bool:
+    target = evaluation.target_materialization_data
+    return target is not None and target.storage_id == materialization
 
 
 def _missing_message(

@@ -108,7 +108,7 @@ def run_stage(
         else:
             metadata |= stage.settle(made, outcomes)
     except BaseException as error:  # also an interrupt: an MLflow run must not stay "running" for ever
-        tracking.fail(run_id, str(error) or type(error).__name__)
+        _tell_mlflow(context, tracking, run_id, error)
         raise
     metadata |= {
         **whole_metadata(store, name, version, parents, outcomes),
@@ -118,6 +118,13 @@ def run_stage(
     return dg.MaterializeResult(
         data_version=reported.data_version, metadata=metadata, check_results=results(name, outcomes)
     )
+
+
+def _tell_mlflow(context: dg.AssetExecutionContext, tracking: Tracking, run_id: str, error: BaseException) -> None:
+    try:
+        tracking.fail(run_id, str(error) or type(error).__name__)
+    except Exception as fault:  # whatever it is: what ended the stage decides whether it is retried, and must be told
+        context.log.warning(f"MLflow could not be told that run {run_id} failed: {fault}")
 
 
 def loads_whole(made: Made) -> Outcome:

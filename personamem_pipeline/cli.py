@@ -13,8 +13,8 @@
     personamem predictions score ANSWERS.jsonl
     personamem anchors make --report DIRECTORY --out anchors.csv
 
-Bad input is one message on stderr and exit code 2. Slow libraries are imported only after everything that a person may
-have mistyped was checked.
+Bad input is one message on stderr and exit code 2, a store that does not answer one and 4. Slow libraries are imported only
+after everything that a person may have mistyped was checked.
 """
 
 from __future__ import annotations
@@ -47,10 +47,12 @@ if TYPE_CHECKING:
     from personamem_pipeline.views import View
 
 LETTERS = "abcd"
+AWAY = 4
+"""Exit code where a store does not answer; 1 is an outcome of commands that look into it, as of `verify`."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; 0 done, 1 no connection, 2 bad input, 130 interrupted, and what else it says of its outcome."""
+    """Run one command; 0 done, 2 bad input, 4 no connection, 130 interrupted, and what else it says of its outcome."""
     arguments = _parser().parse_args(argv)
     try:
         code = arguments.run(arguments)
@@ -59,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except ConnectionError as error:  # of a store in a bucket, after its retries
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return AWAY
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

@@ -1,6 +1,6 @@
 """The commands about origins: prove a checkpoint's chain, trace rows and people. Only arguments; the work is in `passports`.
 
-personamem verify grpo_checkpoint                      the newest one; exit code 0 whole, 1 broken, 3 with gaps
+personamem verify grpo_checkpoint                      the newest one; exit code 0 whole, 1 broken, 3 with gaps, 4 no store
 personamem verify s3://lab/checkpoints/9c41...         the address that Dagster, MLflow and cards show
 personamem verify downloads/9c41... --store /mnt/store a copied directory, with only the store beside it
 personamem lineage 9c41                                which rows touched this checkpoint, step by step
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 ROWS = 20
 INCOMPLETE = 3
 """Exit code where something is not stated or could not be searched; as of `verify`, and told apart from bad input."""
+AWAY = "4 the store does not answer: nothing is said of what is in it"
 CHECKPOINT_HELP = (
     "how its version begins, its address (.../checkpoints/VERSION), a directory, or base_model, sft_checkpoint or "
     "grpo_checkpoint for the newest of it"
@@ -39,7 +40,7 @@ def add_lineage_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
         "of the version: that it is of this checkpoint is checked, the rest is what somebody stated. With --public-key it "
         "is shown whether the holder of the key stands for it.",
         epilog="exit code: 0 whole; 1 a link is broken; 2 bad input; 3 nothing is broken, but something is not stated "
-        "or not at hand (as with passports of format 1)",
+        f"or not at hand (as with passports of format 1); {AWAY}",
     )
     verify.set_defaults(run=_verify)
     verify.add_argument("checkpoint", metavar="CHECKPOINT", help=CHECKPOINT_HELP)
@@ -49,8 +50,8 @@ def add_lineage_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
     lineage = commands.add_parser(
         "lineage",
         help="which rows touched a checkpoint; which checkpoints saw a row or a person",
-        epilog="exit code: 0; 2 bad input; 3 a checkpoint does not say which rows it saw, or data that are not whole were "
-        "not searched",
+        epilog="exit code: 0; 2 bad input; 3 of a checkpoint it cannot be told which rows it saw, or data that are not "
+        f"whole were not searched; {AWAY}",
     )
     lineage.set_defaults(run=_lineage)
     lineage.add_argument(
@@ -77,11 +78,13 @@ def _verify(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from personamem_pipeline.passports.finding import store_of
+    from personamem_pipeline.passports.reading import readable
     from personamem_pipeline.passports.shown import show_verification, verification_json
     from personamem_pipeline.passports.verify import verify
 
     store = store_of(arguments.store, arguments.checkpoint)
-    result = verify(store, _checkpoint(arguments.checkpoint, store), public_key=arguments.public_key)
+    with readable(store.url):
+        result = verify(store, _checkpoint(arguments.checkpoint, store), public_key=arguments.public_key)
     if arguments.json:
         print(json.dumps(verification_json(result), indent=1))
     else:
@@ -93,17 +96,21 @@ def _lineage(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from personamem_pipeline.passports.finding import find_checkpoint, store_of
-    from personamem_pipeline.passports.shown import rows_json, show_rows
+    from personamem_pipeline.passports.reading import readable
+    from personamem_pipeline.passports.shown_lineage import rows_json, show_rows
     from personamem_pipeline.passports.trace import rows_of
 
     store = store_of(arguments.store, arguments.name)
     if arguments.statement:
-        print(json.dumps(_statement(_checkpoint(arguments.name, store), store), indent=1))
+        with readable(store.url):
+            told = _statement(_checkpoint(arguments.name, store), store)
+        print(json.dumps(told, indent=1))
         return 0
-    found = find_checkpoint(arguments.name, store)
-    if found is None:
+    with readable(store.url):
+        found = find_checkpoint(arguments.name, store)
+        touched = rows_of(store, found) if found else None
+    if touched is None:
         return _trace(arguments, store)
-    touched = rows_of(store, found)
     if arguments.json:
         print(json.dumps(rows_json(touched), indent=1))
     else:
@@ -122,7 +129,7 @@ def _statement(found: FoundCheckpoint, store: Store) -> dict[str, Any]:
     manifest = read_manifest(directory, expected_version=found.version)
     verify_files(directory, manifest)
     makings = makings_among(found.attached(store), manifest.version, directory)
-    return checkpoint_statement(manifest, read_passport(directory), makings[-1] if makings else None)
+    return checkpoint_statement(manifest, read_passport(directory), makings)
 
 
 def _trace(arguments: argparse.Namespace, store: Store) -> int:
@@ -130,26 +137,27 @@ def _trace(arguments: argparse.Namespace, store: Store) -> int:
 
     from personamem_pipeline.errors import UserError
     from personamem_pipeline.passports.holding import behind, hold
-    from personamem_pipeline.passports.shown import show_trace, trace_json
+    from personamem_pipeline.passports.reading import readable
+    from personamem_pipeline.passports.shown_lineage import show_trace, trace_json
     from personamem_pipeline.passports.trace import sights
 
     name = arguments.name
-    held, seen = hold(store, name), sights(store, name)
-    if not held.holders and not any(sight.how == "directly" for sight in seen):
-        broken = f"; {len(held.broken)} broken datasets or shards were not searched" if held.broken else ""
+    with readable(store.url):
+        held, seen = hold(store, name), sights(store, name)
+        above = behind(store, [row for row in held.holders if row.asset == "questions" and row.person != name])
+    if not held.holders and not held.broken and not seen:
         raise UserError(
-            f"no checkpoint, row or person of that name{broken}",
+            "no checkpoint, row or person of that name",
             where=name,
             expected=f"what is in {store.url}",
             remedy="correct the name, or give --store",
         )
-    rows = [row for row in held.holders if row.asset == "questions" and row.person != name]
-    above = [holder for row in rows for holder in behind(store, row)]
     if arguments.json:
         print(json.dumps(trace_json(name, held, above, seen), indent=1))
     else:
         show_trace(name, held, above, seen, Console())
-    return INCOMPLETE if held.broken else 0
+    unknown = held.broken or above.broken or not all(sight.certain for sight in seen)
+    return INCOMPLETE if unknown else 0
 
 
 def _checkpoint(name: str, store: Store) -> FoundCheckpoint:

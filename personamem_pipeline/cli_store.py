@@ -41,6 +41,9 @@ def add_store_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
                          help="also keep what begins so, with what it comes from; may be repeated")  # fmt: skip
     collect.add_argument("--without-mlflow", action="store_true",
                          help="do not ask which registered models are in use: they may be deleted")  # fmt: skip
+    collect.add_argument("--although-missing", action="store_true",
+                         help="delete although something alive is not in the store: what only that comes from "
+                              "goes, too; default: refuse")  # fmt: skip
     collect.add_argument("--hours", type=not_negative, default=HOURS, metavar="H",
                          help=f"touch nothing younger; a running stage may be writing it; default: {HOURS:g}")  # fmt: skip
 
@@ -53,25 +56,34 @@ def _collect(arguments: argparse.Namespace) -> None:
     settings = load_settings()
     store = Store(settings.store)
     # First what is alive, then what lies there: what is put in between is young.
-    alive, since = _alive(settings, now - age, ask_mlflow=not arguments.without_mlflow)
+    latest, registered, since = _alive(settings, now - age, ask_mlflow=not arguments.without_mlflow)
     found = gc.look(store)
     chosen = gc.plan(
         found,
-        {*alive, *_kept_by_hand(found, arguments.keep)},
+        latest,
+        {*registered, *_kept_by_hand(found, arguments.keep)},
         lambda held: gc.named_by(store, held),
         now=now,
         age=now - since,  # also what a run has put that is older and still going
         keep_reports=arguments.keep_reports,
     )
-    _show(store, chosen, alive)
-    if arguments.delete:
-        print(f"deleted: {_size(gc.execute(store, chosen))}")
-    else:
-        print("nothing was deleted; --delete does it")
+    _show(store, chosen, {**registered, **latest})
+    if not arguments.delete:
+        print(f"nothing was deleted; --delete{' --although-missing' if chosen.missing else ''} does it")
+        return
+    if chosen.missing and not arguments.although_missing:
+        raise UserError(
+            f"{len(chosen.missing)} alive and not in the store, as shown above, so that nobody knows what they come from",
+            where=store.url,
+            expected="everything that is alive",
+            remedy="set PERSONAMEM_STORE to where it is, or materialize it again; or say --although-missing",
+        )
+    print(f"deleted: {_size(gc.execute(store, chosen))}")
 
 
-def _alive(settings: Settings, since: float, *, ask_mlflow: bool) -> tuple[dict[str, str], float]:
-    """Version -> what says that it is alive; and since when everything that was written is."""
+def _alive(settings: Settings, since: float, *, ask_mlflow: bool) -> tuple[dict[str, str], dict[str, str], float]:
+    """Version -> what says that it is alive, for Dagster's and for MLflow's; and since when everything that was written
+    is."""
     import dagster as dg
 
     from assets.live import live_versions, registered_versions
@@ -80,16 +92,16 @@ def _alive(settings: Settings, since: float, *, ask_mlflow: bool) -> tuple[dict[
 
     os.environ.setdefault("DAGSTER_HOME", str(PROJECT / ".dagster_home"))
     with dg.DagsterInstance.get() as instance:
-        live, since = live_versions(instance, since=since)
+        latest, since = live_versions(instance, since=since)
     registered = registered_versions(Tracking(uri=settings.mlflow_uri)) if ask_mlflow else {}
-    if ask_mlflow and not registered and REGISTERED in live.values():
+    if ask_mlflow and not registered and REGISTERED in latest.values():
         raise UserError(
             f"Dagster knows a {REGISTERED}, and this MLflow names no registered model",
             where="MLFLOW_TRACKING_URI",
             expected="the MLflow that Dagster's runs told of their checkpoints, so that the champion stays",
             remedy="set it; or say --without-mlflow if no registered model is in use",
         )
-    return {**registered, **live}, since
+    return latest, registered, since
 
 
 def _kept_by_hand(found: Found, starts: list[str]) -> set[str]:

@@ -27,15 +27,16 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from dagster_pipes import PipesContext, PipesDefaultContextLoader, PipesMappingParamsLoader, open_dagster_pipes
+from pydantic import ValidationError
 
 from personamem_pipeline.errors import IntegrityError, UserError
 from personamem_pipeline.launch import processes_of, stage_command
 from personamem_pipeline.lineage import CHECKPOINTS
 from personamem_pipeline.passports.code import check_stated
-from personamem_pipeline.passports.making import record_making
+from personamem_pipeline.passports.making import attach_making, making_of
 from personamem_pipeline.progress import Interrupted, Progress, started_by
 from personamem_pipeline.settings import PROJECT, load_settings
-from personamem_pipeline.stage_job import StageJob, StageResult
+from personamem_pipeline.stage_job import Finished, StageJob, StageResult
 from personamem_pipeline.store import Store, write_json_atomically
 from personamem_pipeline.store.runs import JOB, RESULT, drop_steps
 
@@ -128,30 +129,41 @@ def _finish(main: Callable[[StageJob, Progress], StageResult], job: StageJob, pr
     settings = load_settings()  # an unusable one is told before the work, not after it
     check_stated(PROJECT, settings.git_commit)
     scratch = job.scratch_directory()
-    result = _finished_before(job, progress)
-    if result is None:
-        if progress.is_main:
-            _begin(job, scratch)
-        result = main(job, progress)
+    before = _finished_before(job, progress)
+    if before is None and progress.is_main:
+        _begin(job, scratch)
+    result = before or main(job, progress)
     if progress.is_main:
-        # From here on nothing that fails costs more than this again: the result first, its steps last.
-        told = {**result.model_dump(mode="json"), "job": job.scratch_name}
-        write_json_atomically(scratch / RESULT, told)
+        store, makings = Store(job.store), []
         if result.kind == CHECKPOINTS:
-            record_making(Store(job.store), result.version, settings, origin=job.origin, mlflow_run=job.mlflow_run_id)
+            own = making_of(
+                store, result.version, settings,
+                origin=job.origin, mlflow_run=job.mlflow_run_id, answered=before is not None,
+            )  # fmt: skip
+            # The training's own once more: its run may have ended before it could attach it.
+            makings = [before.making, own] if before and before.making else [own]
+        # From here on nothing that fails costs more than this again: the result first, its steps last.
+        if before is None:
+            told = Finished(**result.model_dump(), job=job.scratch_name, making=makings[0] if makings else None)
+            write_json_atomically(scratch / RESULT, told.model_dump(mode="json"))
+        for making in makings:
+            attach_making(store, making)
         drop_steps(scratch)
         progress.say("%s: %s %s", job.stage, result.kind, result.version)
     return result
 
 
 def _begin(job: StageJob, scratch: Path) -> None:
-    """Say in the scratch directory what the work is and that it is not done: garbage collection goes by it."""
+    """Say in the scratch directory what the work is and that it is not done: garbage collection goes by it, and by the
+    age of what it says."""
     (scratch / RESULT).unlink(missing_ok=True)
-    if not (scratch / JOB).is_file():  # the very file that `--job` named, perhaps
+    if (scratch / JOB).is_file():  # the very file that `--job` named, perhaps
+        (scratch / JOB).touch()
+    else:
         write_json_atomically(scratch / JOB, job.model_dump(mode="json", exclude={"mlflow_uri", "mlflow_run_id"}))
 
 
-def _finished_before(job: StageJob, progress: Progress) -> StageResult | None:
+def _finished_before(job: StageJob, progress: Progress) -> Finished | None:
     """The result of the same training, if it is whole in the store.
 
     Every rank comes to the same answer by itself, from files that none of them changes to the better: one that trained
@@ -160,12 +172,14 @@ def _finished_before(job: StageJob, progress: Progress) -> StageResult | None:
     """
     path = job.scratch_directory() / RESULT
     try:
-        told = json.loads(path.read_text())
+        result = Finished.model_validate_json(path.read_text())
     except FileNotFoundError:
         return None
-    if not job.inputs or told.get("job") != job.scratch_name:
+    except ValidationError as error:
+        progress.say("%s is not as this version writes it, so the work is done again: %s", path, error)
         return None
-    result = StageResult.model_validate(told)
+    if not job.inputs or result.job != job.scratch_name:
+        return None
     if result.kind != CHECKPOINTS or not all(math.isfinite(value) for value in result.metrics.values()):
         return None
     try:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from personamem_pipeline.passports.records import DagsterOrigin
+from personamem_pipeline.passports.records import DagsterOrigin, Making
 from personamem_pipeline.presets import Preset
 from personamem_pipeline.seeds import digest
 from personamem_pipeline.store import Store
@@ -51,3 +51,12 @@ class StageResult(BaseModel):
     metrics: dict[str, float] = {}
     paths: dict[str, str] = {}
     notes: dict[str, str] = {}
+
+
+class Finished(StageResult):
+    """A result as the scratch directory keeps it, for the next run with the same job."""
+
+    job: str
+    """`StageJob.scratch_name` of the work."""
+    making: Making | None = None
+    """Of a checkpoint: how it was trained."""

@@ -1,9 +1,11 @@
 """The registered model in MLflow: every `grpo_checkpoint` is a version of it, and two aliases say which to look at.
 
-- `candidate`: the newest checkpoint that kept its promises. Moved by training.
+- `candidate`: the newest checkpoint that kept its promises. Moved by training, before `records_agree` has compared what was
+  recorded of it: no report reads one whose records disagree, so that it stays a candidate.
 - `champion`: the newest that the benchmark found no fault in. Moved by `benchmark_report` alone, and only when nothing that
   it watches went wrong and it could be compared with a report before (the first champion has none); never back to an older
-  version, unless training made that again. Who deploys reads this one; its tag `report` is what the next are held against.
+  version, unless training made that again, and never to one that a person replaced by moving the alias. Who deploys reads
+  this one; its tag `report` is what the next are held against.
 
 A version is named by the checkpoint's digest (tag `data_version`), so the same weights made twice are registered once.
 """
@@ -17,11 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 MODEL = "personamem-grpo"
 CANDIDATE, CHAMPION = "candidate", "champion"
 PASSED = "passed"
+CHOSEN = "champion.chosen"
+"""Tag of the registered model: the version that the gate made the champion last."""
 ABOUT = "Checkpoints of grpo_checkpoint. The weights lie in the project's store (tag `path`), not in MLflow."
 DESCRIPTION_CHARACTERS = 5000
 """MLflow's column for a version's description; the whole card is attached to the checkpoint."""
@@ -81,6 +85,8 @@ def judged(client: MlflowClient, verdict: Judged, doubts: Sequence[str]) -> str:
     number, candidate, champion = str(found.version), _number(client, CANDIDATE), _number(client, CHAMPION)
     if not verdict.compared and champion not in (None, number):
         doubts = [*doubts, f"not compared with a report before, and version {champion} is the {CHAMPION}"]
+    if number == _chosen(client) and champion != number:
+        doubts = [*doubts, f"it was the {CHAMPION}, and somebody moved the alias to version {champion}"]
     gate = f"held back: {'; '.join(doubts)}" if doubts else PASSED
     client.update_model_version(MODEL, number, description=verdict.card[:DESCRIPTION_CHARACTERS])
     if not (doubts and number == champion):  # one that it fell in is no measure for the next
@@ -91,6 +97,7 @@ def judged(client: MlflowClient, verdict: Judged, doubts: Sequence[str]) -> str:
     if champion is not None and int(champion) > int(number) and candidate != number:
         return f"{MODEL} version {number} {PASSED}, and version {champion}, which is newer, stays the {CHAMPION}"
     client.set_registered_model_alias(MODEL, CHAMPION, number)
+    client.set_registered_model_tag(MODEL, CHOSEN, number)
     return f"{MODEL} version {number} is the {CHAMPION}"
 
 
@@ -123,9 +130,17 @@ def registered(client: MlflowClient, version: str) -> ModelVersion | None:
 
 
 def _number(client: MlflowClient, alias: str) -> str | None:
-    for model in client.search_registered_models(f"name = '{MODEL}'"):
-        return str(model.aliases[alias]) if alias in model.aliases else None
-    return None
+    model = _model(client)
+    return str(model.aliases[alias]) if model and alias in model.aliases else None
+
+
+def _chosen(client: MlflowClient) -> str | None:
+    model = _model(client)
+    return model.tags.get(CHOSEN) if model else None
+
+
+def _model(client: MlflowClient) -> RegisteredModel | None:
+    return next(iter(client.search_registered_models(f"name = '{MODEL}'")), None)
 
 
 def _create(client: MlflowClient) -> None:

@@ -1,4 +1,4 @@
-"""What MLflow states of a run, for the comparison with passport and Dagster (`passports.agreement`)."""
+"""What MLflow states of a run, for the comparison with passport and Dagster (`passports.comparing`)."""
 
 from __future__ import annotations
 

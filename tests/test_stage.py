@@ -157,8 +157,9 @@ def test_a_fault_after_a_training_does_not_cost_the_training(tmp_path: Path, cap
     assert first == second and first.version == version
     assert first.metrics == {"loss": 0.5} and first.notes == {"a": "*b*"} and Path(first.paths["curves"]).is_file()
     assert left(training.scratch) == {"curves.png", RESULT, JOB}
-    assert [made.mlflow_run for made in makings(training.store, version)].count("f00") == 1
-    assert len(makings(training.store, version)) == 2, "each run records its own"
+    trained, *asked = makings(training.store, version)
+    assert (trained.answered, trained.mlflow_run) == (False, None), "also that of the run which could not attach it"
+    assert [(made.answered, made.mlflow_run) for made in asked] == [(True, None), (True, "f00")]
     assert "secret" not in (training.scratch / JOB).read_text()
     assert json.loads((training.scratch / JOB).read_text())["inputs"] == training.job.inputs
 
@@ -169,6 +170,25 @@ def test_a_result_that_is_not_whole_any_more_is_made_again(tmp_path: Path) -> No
     (training.store.path(CHECKPOINTS, version) / "passport.json").write_text("{} ")
     assert training.run().version == version and training.count == 2
     training.store.check(CHECKPOINTS, version)
+
+
+def test_work_that_is_taken_up_again_is_young_again(tmp_path: Path) -> None:
+    training = Training(tmp_path)
+    training.run()
+    (training.scratch / RESULT).unlink()
+    os.utime(training.scratch / JOB, (0, 0))
+    training.run()
+    assert (training.scratch / JOB).stat().st_mtime > 0
+    assert json.loads((training.scratch / JOB).read_text())["stage"] == "sft_checkpoint"
+
+
+def test_a_result_of_another_version_is_no_answer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    training = Training(tmp_path)
+    training.run()
+    (training.scratch / RESULT).write_text('{"kind": "checkpoints"}')
+    with caplog.at_level("INFO", logger="personamem"):
+        training.run()
+    assert training.count == 2 and "not as this version writes it" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -23,14 +23,15 @@ from personamem_pipeline.evaluation.models import (
     endpoint_model,
     local_model,
 )
-from personamem_pipeline.evaluation.provenance import refuse_trained_on
+from personamem_pipeline.evaluation.provenance import refuse_trained_on, refuse_trained_source
 from personamem_pipeline.evaluation.runner import Runner, Spent
 from personamem_pipeline.evaluation.source import Source
 from personamem_pipeline.evaluation.systems.build import Needs, selected, unfamiliar
 from personamem_pipeline.evaluation.timings import Timing, timings, write_beside
-from personamem_pipeline.lineage import PASSPORT
+from personamem_pipeline.lineage import CHECKPOINTS, PASSPORT
 from personamem_pipeline.memory.generators.find import PUBLISHED, FoundModel, find_model
 from personamem_pipeline.passports.records import read_passport
+from personamem_pipeline.passports.sources import BASE
 from personamem_pipeline.presets import EvaluationConfig, MemoryConfig, SystemConfig
 from personamem_pipeline.presets.evaluation import Reading
 from personamem_pipeline.progress import Progress
@@ -125,7 +126,14 @@ def _model(direct: Direct, found: FoundModel | None, progress: Progress) -> tupl
 
 def _training_of(directory: Path, source: Source, store: Store) -> list[str]:
     """Refuses a checkpoint of this project that was trained on the people asked about; a remark where nobody can tell."""
-    version = _trained_on(directory)
+    if not (directory / PASSPORT).is_file():
+        return []
+    passport = read_passport(directory)
+    if passport.stage == BASE:
+        refuse_trained_source(directory)
+    elif passport.base and store.has(CHECKPOINTS, passport.base):
+        refuse_trained_source(store.path(CHECKPOINTS, passport.base))
+    version = passport.inputs.get("training_dataset")
     if version is None:
         return []
     dataset = store.path("training_dataset", version)

@@ -14,6 +14,7 @@ from personamem_pipeline.errors import UserError
 from personamem_pipeline.lineage import CHECKPOINTS, GRAPH, PASSPORT
 from personamem_pipeline.passports.chain import Thing, walk
 from personamem_pipeline.passports.records import read_passport
+from personamem_pipeline.passports.sources import BASE, trained_source
 from personamem_pipeline.presets import Preset, SystemConfig
 from personamem_pipeline.questions.copying import HISTORIES
 from personamem_pipeline.records import Rejection
@@ -81,6 +82,8 @@ def lineage(store: Store, inputs: Mapping[str, str]) -> list[dict[str, Any]]:
 def refuse_shared_persons(store: Store, rows: Sequence[Mapping[str, Any]], persons: set[str]) -> None:
     """Refuse checkpoints that were trained on people of the benchmark, or that do not say on whom they were trained."""
     for row in rows:
+        if row["name"] == BASE:
+            refuse_trained_source(store.path(row["kind"], row["version"]))
         if "training_dataset" in GRAPH[row["name"]].parents and "training_dataset" not in row["parents"]:
             raise UserError(
                 "the checkpoint does not say which training_dataset it was trained on",
@@ -91,6 +94,17 @@ def refuse_shared_persons(store: Store, rows: Sequence[Mapping[str, Any]], perso
         if row["name"] != "training_dataset":
             continue
         refuse_trained_on(store.path(row["kind"], row["version"]), persons)
+
+
+def refuse_trained_source(base_model: Path) -> None:
+    """Refuse a base model that was copied from a checkpoint of this project: on whom that was trained is not stated."""
+    if source := trained_source(read_passport(base_model)):
+        raise UserError(
+            f"the base model was copied from a {source}, and on whom that was trained cannot be told",
+            where=base_model / PASSPORT,
+            expected="a base model that comes from elsewhere",
+            remedy="set base.path of the preset to such a model, and materialize base_model and what is below it again",
+        )
 
 
 def refuse_trained_on(training_dataset: Path, persons: set[str]) -> None:

@@ -16,8 +16,9 @@ from personamem_pipeline.passports.comparing import CODE, STAGE, disagreements, 
 from personamem_pipeline.passports.examine import DATASET, Look, Looks, above
 from personamem_pipeline.passports.links import Link, broken, compare
 from personamem_pipeline.passports.records import Author, Passport, read_passport
+from personamem_pipeline.passports.rewarded import reward_link
 from personamem_pipeline.passports.seen_rows import rows_link
-from personamem_pipeline.passports.sources import data_behind
+from personamem_pipeline.passports.sources import data_behind, trained_source
 from personamem_pipeline.seeds import canonical_json, digest
 from personamem_pipeline.store import Store
 
@@ -25,15 +26,24 @@ REWARDED = "grpo_checkpoint"
 
 
 def passport_links(look: Look, looks: Looks, store: Store) -> Iterator[Link]:
-    """All links of one checkpoint's passport."""
-    label = look.thing.label
+    """All links of one checkpoint's passport. One that was changed or is missing is a broken link of the files already."""
+    label, mute = look.thing.label, "the checkpoint does not say what it was made from"
+    if PASSPORT not in look.listed:
+        yield Link(label, "has a passport", "BROKEN", f"the manifest lists no {PASSPORT}", mute)
+        return
+    if not look.whole(PASSPORT):
+        return
     try:
         passport = read_passport(look.directory)
     except IntegrityError as error:
-        yield Link(label, "passport", "BROKEN", error.problem, "the checkpoint does not say what it was made from")
+        yield Link(label, "passport", "BROKEN", error.problem, mute)
         return
     yield _manifest(look, passport)
     yield _preset(label, passport)
+    if source := trained_source(passport):
+        found = f"it was copied from a {source} of this project"
+        means = "the rows that its source was trained on, and who wrote them, are in no link of this chain"
+        yield Link(label, "comes from elsewhere", "gap", found, means)
     if DATASET not in GRAPH[look.thing.name].parents:
         return
     if passport.format < 2:
@@ -47,7 +57,7 @@ def passport_links(look: Look, looks: Looks, store: Store) -> Iterator[Link]:
         yield _authors(label, passport, store)
         yield rows_link(look, passport, looks)
         if look.thing.name == REWARDED:
-            yield _reward(label, passport)
+            yield reward_link(label, passport)
 
 
 def _manifest(look: Look, passport: Passport) -> Link:
@@ -111,14 +121,3 @@ def _authors(label: str, passport: Passport, store: Store) -> Link:
 def _told(author: Author) -> str:
     told = author.model_dump(exclude={"stage", "shards"}) | {"shards": len(author.shards)}
     return canonical_json({name: value for name, value in told.items() if value not in (None, {})})
-
-
-def _reward(label: str, passport: Passport) -> Link:
-    """The weights of the reward, against the preset's."""
-    what, means = "reward is the preset's", "the checkpoint was paid for something else than its figures say"
-    if passport.reward is None:
-        return Link(
-            label, what, "gap", "not stated", "what the checkpoint was paid for, and who judged, cannot be told"
-        )
-    pairs = {"weights": (passport.reward.weights, passport.preset.get("section", {}).get("rewards"))}
-    return compare(label, what, pairs, means)

@@ -8,17 +8,21 @@ write there may state, unless it was signed; so it is a note. A source file is b
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from personamem_pipeline.errors import IntegrityError
 from personamem_pipeline.lineage import PASSPORT
 from personamem_pipeline.passports.chain import SHORT
 from personamem_pipeline.passports.code import CODE
 from personamem_pipeline.passports.examine import Look, Looks
 from personamem_pipeline.passports.links import Link
+from personamem_pipeline.passports.reading import readable
 from personamem_pipeline.passports.records import FILE, MAKINGS, Making, Passport, read_passport
+from personamem_pipeline.passports.statement import last_trained
 from personamem_pipeline.seeds import digest
 from personamem_pipeline.store import sha256_file
 
@@ -26,24 +30,32 @@ from personamem_pipeline.store import sha256_file
 def making_links(look: Look, attached: Mapping[str, bytes], signed: Container[str] = ()) -> Iterator[Link]:
     """One link for each making among a checkpoint's attachments (name -> content); somebody stands for those `signed`."""
     label = look.thing.label
-    makings = {name: content for name, content in sorted(attached.items()) if name.startswith(f"{MAKINGS}/")}
-    if not makings:
-        means = "which run made it, on what machine and with which commit, is not recorded here"
-        yield Link(label, "has a making", "gap", "none is attached", means)
-    for name, content in makings.items():
-        problems = _making_problems(Path(name).stem, content, look)
-        if problems:
+    trained = False
+    for name, content in sorted(attached.items()):
+        if not name.startswith(f"{MAKINGS}/"):
+            continue
+        what = f"making {Path(name).stem}"
+        if problems := _making_problems(Path(name).stem, content, look):
             means = "this record is not of the checkpoint that it lies beside, or somebody edited it; the others stand"
-            yield Link(label, f"making {Path(name).stem}", "BROKEN", problems[0], means)
+            yield Link(label, what, "BROKEN", problems[0], means)
+            continue
+        making = Making.model_validate_json(content)
+        trained = trained or not making.answered
+        if name in signed:
+            yield Link(label, what, "ok", f"{_outcome(making)}; signed")
         else:
-            making = Making.model_validate_json(content)
-            run = f", Dagster run {making.dagster.run_id[:8]}" if making.dagster else ""
-            found, what = f"finished {making.finished}{run}", f"making {Path(name).stem}"
-            if name in signed:
-                yield Link(label, what, "ok", f"{found}; signed")
-            else:
-                means = "a making agrees with the passport; its commit, image, machine and run are stated, not proven"
-                yield Link(label, what, "note", found, means)
+            means = "a making agrees with the passport; its commit, image, machine and run are stated, not proven"
+            yield Link(label, what, "note", _outcome(making), means)
+    if not trained:
+        means = "which run made it, on what machine and with which commit, is not recorded here"
+        yield Link(label, "has a making", "gap", "none of a run that trained it is attached", means)
+
+
+def _outcome(making: Making) -> str:
+    run = f"Dagster run {making.dagster.run_id[:8]}" if making.dagster else "a run outside Dagster"
+    if making.answered:
+        return f"answered by {run} at {making.finished}, trained nothing"
+    return f"finished {making.finished}, {run}"
 
 
 def _making_problems(name: str, content: bytes, look: Look) -> list[str]:
@@ -59,20 +71,23 @@ def _making_problems(name: str, content: bytes, look: Look) -> list[str]:
         problems.append(f"its sha256 begins with {digest(content)[:SHORT]}, its name says {begins}")
     if making.checkpoint != look.thing.version:
         problems.append(f"it is about checkpoint {making.checkpoint[:SHORT]}")
-    listed = {entry.path: entry.sha256 for entry in look.manifest.files} if look.manifest else {}
-    if PASSPORT in listed and making.passport != listed[PASSPORT]:
+    if making.passport != look.listed.get(PASSPORT):
         problems.append(f"it is about a passport with sha256 {making.passport[:SHORT]}")
     if making.dagster and making.dagster.asset != look.thing.name:
         problems.append(f"it is about the asset {making.dagster.asset}")
-    return problems + (_unlike(making, read_passport(look.directory)) if look.whole(PASSPORT) else [])
+    if look.whole(PASSPORT):
+        with suppress(IntegrityError):  # one that is no passport is a broken link of its own
+            problems += _unlike(making, read_passport(look.directory))
+    return problems
 
 
 def _unlike(making: Making, passport: Passport) -> list[str]:
-    """Where a making tells another story than the passport: the packages, and the parents that Dagster read."""
+    """Where a making tells another story than the passport: the packages, unless they trained nothing, and the parents that
+    Dagster read."""
     problems = [
         f"{name} was {making.packages.get(name, 'not installed')}, the passport says {version}"
         for name, version in sorted(passport.packages.items())
-        if making.packages.get(name) != version
+        if making.packages.get(name) != version and not making.answered
     ]
     if making.dagster:
         read = {key.partition("/")[0] for key in making.dagster.parents}
@@ -82,12 +97,15 @@ def _unlike(making: Making, passport: Passport) -> list[str]:
 
 
 def commit_of(look: Look, attached: Mapping[str, bytes]) -> str | None:
-    """The commit that a checkpoint's last making states; None where it states none, or is no making of it."""
-    for name, content in sorted(attached.items(), reverse=True):
-        if name.startswith(f"{MAKINGS}/") and not _making_problems(Path(name).stem, content, look):
-            git = Making.model_validate_json(content).git
-            return git.commit if git else None
-    return None
+    """The commit that the making of the last run that trained a checkpoint states; None where there is no such making of
+    it, or it states none."""
+    whole = (
+        Making.model_validate_json(content)
+        for name, content in sorted(attached.items())
+        if name.startswith(f"{MAKINGS}/") and not _making_problems(Path(name).stem, content, look)
+    )
+    making = last_trained(list(whole))
+    return making.git.commit if making and making.git else None
 
 
 def source_links(looks: Looks, project: Path, commit: str | None = None) -> list[Link]:
@@ -119,10 +137,16 @@ def _source_files(producer: Mapping[str, str]) -> dict[str, str]:
 
 def _source(about: str, path: str, sha256: str, file: Path, commit: str | None) -> Link:
     what = f"source {path}"
-    if not file.is_file():
+    try:
+        with readable(file):
+            found = sha256_file(file) if file.is_file() else None
+        unread = "is not here"
+    except IntegrityError as error:
+        found, unread = None, error.problem
+    if found is None:
         means = "the stored rows are whole, but that they came from this file cannot be shown here"
-        return Link(about, what, "gap", f"{file} is not here; its sha256 was {sha256}", means)
-    if (found := sha256_file(file)) != sha256 and Path(path).parts[0] in CODE:
+        return Link(about, what, "gap", f"{file} {unread}; its sha256 was {sha256}", means)
+    if found != sha256 and Path(path).parts[0] in CODE:
         where = f"of commit {commit[:SHORT]}" if commit else "of another commit, which no making names"
         means = f"the file belongs to the program and has another digest today; the one that was read is that {where}"
         return Link(about, what, "gap", f"sha256 is {found}, named is {sha256}", means)

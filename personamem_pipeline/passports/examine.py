@@ -13,8 +13,9 @@ from pathlib import Path
 from personamem_pipeline.errors import IntegrityError
 from personamem_pipeline.lineage import GRAPH
 from personamem_pipeline.passports.chain import SHORT, Thing, walk
-from personamem_pipeline.passports.links import Link, changed_file, gone, other_manifest, stray_file
-from personamem_pipeline.store import MANIFEST, Manifest, file_problems, read_manifest
+from personamem_pipeline.passports.links import Link, changed_file, gone, other_manifest, stray_file, unread_file
+from personamem_pipeline.passports.reading import readable
+from personamem_pipeline.store import MANIFEST, Manifest, file_problems, read_manifest, sha256_file
 
 DATASET = "training_dataset"
 """The asset on whose rows checkpoints are trained."""
@@ -34,15 +35,18 @@ class Look:
     broken_files: frozenset[str] = frozenset()
 
     @property
+    def listed(self) -> Mapping[str, str]:
+        """SHA-256 of each file that the manifest lists."""
+        return {entry.path: entry.sha256 for entry in self.manifest.files} if self.manifest else {}
+
+    @property
     def parents(self) -> Mapping[str, str]:
         return self.manifest.parents if self.manifest else {}
 
     def whole(self, *paths: str) -> bool:
         """Whether the manifest can be believed and these files are there and are the ones it lists."""
-        if self.manifest is None:
-            return False
-        listed = {entry.path for entry in self.manifest.files}
-        return all(path in listed and path not in self.broken_files for path in paths)
+        listed = self.listed
+        return self.manifest is not None and all(path in listed and path not in self.broken_files for path in paths)
 
 
 Looks = Mapping[tuple[str, str], Look]
@@ -67,16 +71,22 @@ def above(start: Thing, looks: Looks) -> list[tuple[str, str]]:
 def examine(thing: Thing, directory: Path) -> Look:
     """Recompute the digests of one stored thing; what is wrong is a broken link, never an error."""
     look = Look(thing, directory)
-    if not directory.is_dir():
-        found = f"{directory} is not there"
-        look.links.append(Link(thing.label, "is in the store", "BROKEN", found, gone(thing.child)))
-        return look
     try:
-        manifest = read_manifest(directory)
+        with readable(directory):
+            if not directory.is_dir():
+                found = f"{directory} is not there"
+                look.links.append(Link(thing.label, "is in the store", "BROKEN", found, gone(thing.child)))
+                return look
+            manifest = read_manifest(directory)
     except IntegrityError as error:
-        look.links.append(Link(thing.label, "has its manifest", "BROKEN", error.problem, gone(thing.child)))
+        found = f"{error.where}: {error.problem}"
+        look.links.append(Link(thing.label, "has its manifest", "BROKEN", found, gone(thing.child)))
         return look
-    broken = list(broken_files(directory, manifest))
+    unread = False
+    try:
+        broken = list(broken_files(directory, manifest))
+    except OSError as error:  # which of the files it was, not every error says
+        unread, broken = True, list(_unread_files(directory, manifest, error))
     if manifest.version != thing.version:
         named = f"and {thing.child} names" if thing.child else "not"
         found = f"its digest is {manifest.version}, {named} {thing.version}"
@@ -84,7 +94,8 @@ def examine(thing: Thing, directory: Path) -> Look:
         look.links.append(Link(thing.label, "is the version that is named", "BROKEN", found, means))
         return look
     look.manifest = manifest
-    look.broken_files = frozenset(path for path, _, _ in broken)
+    # Where one file cannot be read the others were not all hashed, and none is believed.
+    look.broken_files = frozenset(look.listed) if unread else frozenset(path for path, _, _ in broken)
     what = "files are the manifest's"
     for path, problem, means in broken[:SHOWN]:
         means = means or changed_file(path, thing.child)
@@ -106,9 +117,24 @@ def broken_files(directory: Path, manifest: Manifest) -> Iterator[tuple[str, str
         found = f"sha256 is {problem.found[:SHORT]}…, listed is {problem.listed[:SHORT]}…"
         told = {"missing": "is missing", "changed": found, "stray": "is in no manifest"}[problem.how]
         yield problem.path, told, stray_file() if problem.how == "stray" else ""
-    if (directory / MANIFEST).read_text() != manifest.text:
+    if (directory / MANIFEST).read_bytes() != manifest.text.encode():
         # What a digest is taken over is read out of the file; a word of it that nobody reads may have been changed, too.
         yield MANIFEST, "is not written as the store writes it", changed_file(MANIFEST, "")
+
+
+def _unread_files(directory: Path, manifest: Manifest, first: OSError) -> Iterator[tuple[str, str, str]]:
+    """As `broken_files`, those that cannot be read; `first` is told where, asked again, each of them can be."""
+    unread = 0
+    for path in (MANIFEST, *(entry.path for entry in manifest.files)):
+        try:
+            sha256_file(directory / path)
+        except FileNotFoundError:
+            continue  # broken in another way, and told when the rest can be read
+        except OSError as error:
+            unread += 1
+            yield path, f"cannot be read: {error.strerror}", unread_file()
+    if not unread:
+        yield str(first.filename or "."), f"could not be read: {first.strerror}", unread_file()
 
 
 def _placed(thing: Thing, manifest: Manifest) -> Iterator[Link]:

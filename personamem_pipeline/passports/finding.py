@@ -4,7 +4,8 @@ An address is what Dagster, MLflow and cards show, `<store>/checkpoints/<version
 directory is on this machine, because the store is in a bucket, or only its end was copied.
 
 The newest is the one that was finished last: as its makings say, or, without one, when it was put into the store. A
-training that ends with a checkpoint that is there already adds a making, and so makes it the newest again.
+training that ends with a checkpoint that is there already adds a making, and so makes it the newest again; so does a run
+that trains nothing because an earlier one did: it is what was asked for last, and what Dagster shows.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from personamem_pipeline.errors import IntegrityError, UserError
 from personamem_pipeline.lineage import CHECKPOINTS, GRAPH, PASSPORT, materialize_command
 from personamem_pipeline.passports.making import makings
+from personamem_pipeline.passports.reading import readable
 from personamem_pipeline.passports.records import parse_passport
 from personamem_pipeline.seeds import digest
 from personamem_pipeline.settings import load_settings
@@ -116,13 +118,14 @@ def find_checkpoint(name: str, store: Store) -> FoundCheckpoint | None:
 def newest(store: Store, stage: str) -> str:
     """The version of the checkpoint of this stage that was finished last.
 
-    `IntegrityError` where a manifest was edited: that checkpoint might be the one.
+    `IntegrityError` where a manifest was edited or cannot be read: that checkpoint might be the one.
     """
-    times = {
-        version: finished(store, version) or put
-        for version, put in store.stored(CHECKPOINTS).items()
-        if stage_of(store, FoundCheckpoint(version), store.manifest(CHECKPOINTS, version)) == stage
-    }
+    with readable(f"{store.url}/{CHECKPOINTS}"):
+        times = {
+            version: finished(store, version) or put
+            for version, put in store.stored(CHECKPOINTS).items()
+            if stage_of(store, FoundCheckpoint(version), store.manifest(CHECKPOINTS, version)) == stage
+        }
     if times:
         return max(times, key=lambda version: (times[version], version))
     raise UserError(

@@ -5,7 +5,7 @@ Ids are those of a dataset: `t0007` of two experiments may be two people. So wha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from personamem_pipeline.errors import IntegrityError
 from personamem_pipeline.lineage import GRAPH
 from personamem_pipeline.passports.chain import Thing, walk
+from personamem_pipeline.passports.reading import readable
 from personamem_pipeline.questions.copying import HISTORIES, QUESTIONS
 from personamem_pipeline.store import REJECTED, ROWS, Store
 
@@ -43,39 +44,50 @@ class Held:
     holders: tuple[Holder, ...]
     broken: tuple[str, ...]
     """One line for each dataset or shard that is not whole, and so was not searched."""
+    searched: int
+    """How many datasets and shards were."""
 
 
 def hold(store: Store, name: str) -> Held:
     """Everything in the store that holds the row or person of that name; every dataset that is read is hashed first."""
+    return _search(store, [(asset, version, name) for asset in DATA for version in store.versions(GRAPH[asset].kind)])
+
+
+def behind(store: Store, rows: Iterable[Holder]) -> Held:
+    """What rows rest on: their person's rows in every shard above those that hold them, as the manifests name them."""
+    wanted: dict[tuple[str, str, str], None] = {}
+    for row in rows:
+
+        def visit(thing: Thing, person: str = row.person) -> Mapping[str, str]:
+            wanted[thing.name, thing.version, person] = None
+            try:
+                with readable(store.address(thing.kind, thing.version)):
+                    return store.manifest(thing.kind, thing.version).parents
+            except IntegrityError:
+                return {}  # the search tells of it
+
+        walk(store.manifest(GRAPH[row.asset].kind, row.version).parents, visit)
+    return _search(store, sorted(wanted, key=lambda each: DATA.index(each[0])))
+
+
+def _search(store: Store, wanted: Sequence[tuple[str, str, str]]) -> Held:
+    """Look for rows or persons in datasets and shards: asset, version, name."""
     holders: list[Holder] = []
     broken: list[str] = []
-    for asset in DATA:
-        for version in store.versions(GRAPH[asset].kind):
-            try:
-                holder = _holder(store, asset, version, name)
-            except IntegrityError as error:
-                broken.append(f"{asset} {version}: {error.problem}")
-            else:
-                holders += [holder] if holder else []
-    return Held(tuple(holders), tuple(broken))
-
-
-def behind(store: Store, row: Holder) -> tuple[Holder, ...]:
-    """What a row rests on: its person's rows in every shard above the one that holds it, as its manifests name them."""
-    found: list[Holder] = []
-
-    def visit(thing: Thing) -> Mapping[str, str]:
-        if holder := _holder(store, thing.name, thing.version, row.person):
-            found.append(holder)
-        return store.manifest(thing.kind, thing.version).parents
-
-    walk(store.manifest(GRAPH[row.asset].kind, row.version).parents, visit)
-    return tuple(sorted(found, key=lambda holder: DATA.index(holder.asset)))
+    for asset, version, name in wanted:
+        try:
+            holder = _holder(store, asset, version, name)
+        except IntegrityError as error:
+            broken.append(f"{asset} {version}: {error.problem}")
+        else:
+            holders += [holder] if holder else []
+    return Held(tuple(holders), tuple(broken), len(wanted) - len(broken))
 
 
 def _holder(store: Store, asset: str, version: str, name: str) -> Holder | None:
-    directory = store.verified(GRAPH[asset].kind, version)
-    counts = {file: list(_matches(directory / file, name)) for file in FILES if (directory / file).is_file()}
+    with readable(store.address(GRAPH[asset].kind, version)):
+        directory = store.verified(GRAPH[asset].kind, version)
+        counts = {file: list(_matches(directory / file, name)) for file in FILES if (directory / file).is_file()}
     persons = {person for found in counts.values() for person in found}
     if not persons:
         return None

@@ -93,6 +93,13 @@ def stray_file() -> str:
     return "nobody vouches for it, and a program that loads the directory may read it"
 
 
+def unread_file() -> str:
+    """What a file means that is there and cannot be read."""
+    return (
+        "whether it is the file that was stored cannot be told on this machine; nothing of what it lies in is believed"
+    )
+
+
 def gone(child: str) -> str:
     """What a missing parent means."""
     return f"what {child or 'the checkpoint'} was made from can be neither shown nor checked, nor anything above it"

@@ -1,7 +1,8 @@
 """The record of one making of a checkpoint, attached beside it: which run, on what, with which code.
 
 A making is written after the checkpoint is stored, by the process that stored it, and also where the same version was
-there already: that somebody made it again, elsewhere, with the same outcome is worth knowing.
+there already: that somebody made it again, elsewhere, with the same outcome is worth knowing. A run that found the stored
+result of an earlier one, and trained nothing, says so in its own.
 """
 
 from __future__ import annotations
@@ -25,17 +26,16 @@ from personamem_pipeline.store import Store, sha256_file
 logger = logging.getLogger("personamem")
 
 
-def record_making(
-    store: Store, version: str, settings: Settings, *, origin: DagsterOrigin | None, mlflow_run: str | None
-) -> None:
-    """Attach to a checkpoint how this process made it; equal inputs gave it no other version than another making."""
-    attach_making(store, making_of(store, version, settings, origin=origin, mlflow_run=mlflow_run))
-
-
 def making_of(
-    store: Store, version: str, settings: Settings, *, origin: DagsterOrigin | None, mlflow_run: str | None
+    store: Store,
+    version: str,
+    settings: Settings,
+    *,
+    origin: DagsterOrigin | None,
+    mlflow_run: str | None,
+    answered: bool = False,
 ) -> Making:
-    """The making of a stored checkpoint by this process, as of now."""
+    """The making of a stored checkpoint by this process, as of now; `answered`: it only found the checkpoint."""
     return Making(
         checkpoint=version,
         passport=sha256_file(store.path(CHECKPOINTS, version) / PASSPORT),
@@ -47,6 +47,7 @@ def making_of(
         hardware=hardware(),
         python=platform.python_version(),
         packages=installed(),
+        answered=answered,
     )
 
 

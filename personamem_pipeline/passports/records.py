@@ -151,6 +151,9 @@ class Making(Frozen):
     python: str
     packages: dict[str, str]
     """Every installed distribution -> version."""
+    answered: bool = False
+    """True: the run trained nothing, it found the stored result of an earlier one. Commit, image and machine are then of
+    whoever asked again, and say nothing of the training."""
 
 
 def read_passport(directory: Path) -> Passport:

@@ -16,6 +16,7 @@ from personamem_pipeline.errors import IntegrityError
 from personamem_pipeline.passports.chain import SHORT
 from personamem_pipeline.passports.examine import DATASET, Look, Looks, above
 from personamem_pipeline.passports.links import Link, broken
+from personamem_pipeline.passports.reading import readable
 from personamem_pipeline.passports.records import ROWS, Passport, RowsUsed
 from personamem_pipeline.passports.used import read_rows, summary
 from personamem_pipeline.questions.copying import HISTORIES, QUESTIONS
@@ -114,7 +115,8 @@ def benchmark_links(store: Store, looks: Looks) -> Iterator[Link]:
         for benchmark in store.versions("benchmark"):
             what = f"shares nobody with benchmark {benchmark[:SHORT]}"
             try:
-                shared = sorted(trained_on.intersection(_persons(store.verified("benchmark", benchmark))))
+                with readable(store.address("benchmark", benchmark)):
+                    shared = sorted(trained_on.intersection(_persons(store.verified("benchmark", benchmark))))
             except IntegrityError as error:
                 yield Link(look.thing.label, what, "note", f"that benchmark is broken: {error.problem}")
                 continue

@@ -9,12 +9,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from personamem_pipeline.errors import IntegrityError
-from personamem_pipeline.lineage import CHECKPOINTS, ancestors
+from personamem_pipeline.lineage import CHECKPOINTS, GRAPH, ancestors
 from personamem_pipeline.passports.chain import Thing, walk
-from personamem_pipeline.passports.records import FILE, Author, Data, read_passport
+from personamem_pipeline.passports.records import FILE, Author, Data, Passport, read_passport
 from personamem_pipeline.store import Manifest, Store
 
 BASE = "base_model"
+
+
+def trained_source(passport: Passport) -> str | None:
+    """The stage that trained what a base model was copied from, where it was one of this project; also a copy's copy.
+
+    What such a source was trained on is in no manifest behind the base model: `training.base` refuses to make one.
+    """
+    return trained_by((passport.model_extra or {}).get("source"))
+
+
+def trained_by(papers: object) -> str | None:
+    """The stage of this project that trained the model which these papers are of; a base model is a copy, and its source's
+    papers lie in its own."""
+    while isinstance(papers, Mapping):
+        stage = papers.get("stage")
+        if isinstance(stage, str) and stage in GRAPH and stage != BASE:
+            return stage
+        papers = papers.get("source")
+    return None
 
 
 def base_of(store: Store, version: str) -> str:

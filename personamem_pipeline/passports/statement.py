@@ -4,13 +4,13 @@
 
 Subjects are the checkpoint's files, each with its SHA-256. The predicate is SLSA provenance 1 (https://slsa.dev/spec/v1.0/
 provenance): what a person chose are the external parameters, what followed from it the internal ones, what was read the
-resolved dependencies; the run details are those of one making. The statement is not signed: `personamem sign` signs the
-checkpoint, and any DSSE tool can sign this.
+resolved dependencies; the run details are those of the last making that trained. The statement is not signed: `personamem
+sign` signs the checkpoint, and any DSSE tool can sign this.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -25,8 +25,17 @@ BUILDER = "urn:personamem-pipeline:stage-process"
 DIGEST_OF = "a version is the SHA-256 of its manifest's canonical JSON (sorted keys, no spaces)"
 
 
-def checkpoint_statement(manifest: Manifest, passport: Passport, making: Making | None) -> dict[str, Any]:
-    """The statement about a checkpoint as JSON-able data; without a making it says nothing of a run.
+def last_trained(makings: Sequence[Making]) -> Making | None:
+    """Of makings, the oldest first, that of the last run that trained; None where all only found what was there.
+
+    What a run that trained nothing ran on (its commit, image and machine) says nothing of the checkpoint.
+    """
+    return next((making for making in reversed(makings) if not making.answered), None)
+
+
+def checkpoint_statement(manifest: Manifest, passport: Passport, makings: Sequence[Making]) -> dict[str, Any]:
+    """The statement about a checkpoint as JSON-able data; of its makings, the oldest first, it is about the last that
+    trained, and without one it says nothing of a run.
 
     Raises `UserError` where the library is not installed.
     """
@@ -41,6 +50,7 @@ def checkpoint_statement(manifest: Manifest, passport: Passport, making: Making 
     from in_toto_attestation.v1.statement import Statement
 
     subjects = [ResourceDescriptor(name=entry.path, digest={"sha256": entry.sha256}).pb for entry in manifest.files]
+    making = last_trained(makings)
     # Through the message of the library, which refuses a field that SLSA does not know.
     predicate = MessageToDict(ParseDict(_provenance(manifest, passport, making), Provenance()))
     statement = Statement(subjects, PREDICATE, predicate)

@@ -1,8 +1,9 @@
 """Which rows touched a checkpoint, and which checkpoints saw a row or a person: `personamem lineage`.
 
 A person who withdraws must be taken out of every checkpoint that learned from them. A checkpoint did if one of its own
-steps saw a row of theirs, or if it grew from a checkpoint that did. Where a checkpoint does not say which rows it saw, or
-what it says cannot be believed, everybody of its dataset counts as seen: nothing is told to be safe that is not known.
+steps saw a row of theirs, or if it grew from a checkpoint that did. Where a checkpoint does not say which rows it saw or
+what it grew from, or what it says cannot be believed, everybody of its dataset counts as seen: nothing is told to be safe
+that is not known.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from personamem_pipeline.errors import IntegrityError
 from personamem_pipeline.lineage import CHECKPOINTS, GRAPH, PASSPORT
 from personamem_pipeline.passports.chain import SHORT, Thing, walk
 from personamem_pipeline.passports.examine import DATASET
-from personamem_pipeline.passports.finding import FoundCheckpoint, stage_of
-from personamem_pipeline.passports.records import ROWS, RowsUsed, parse_passport
+from personamem_pipeline.passports.finding import STAGES, FoundCheckpoint, stage_of
+from personamem_pipeline.passports.reading import readable
+from personamem_pipeline.passports.records import ROWS, Data, RowsUsed, parse_passport
 from personamem_pipeline.passports.seen_rows import dataset_rows
-from personamem_pipeline.passports.sources import BASE
+from personamem_pipeline.passports.sources import BASE, trained_source
 from personamem_pipeline.passports.used import parse_rows, steps_of
 from personamem_pipeline.store import Manifest, Store, read_manifest
 
@@ -40,6 +42,11 @@ class Sight:
     """By which parent, or why it cannot be told."""
 
     @property
+    def certain(self) -> bool:
+        """Whether it is known."""
+        return self.how != "cannot be told"
+
+    @property
     def retrain(self) -> bool:
         """Whether the checkpoint has learned from it, or may have."""
         return self.how != "by no step"
@@ -47,28 +54,37 @@ class Sight:
 
 @dataclass(frozen=True)
 class Touched:
-    """The rows that one checkpoint of a chain saw."""
+    """The rows that one checkpoint of a chain saw, and who wrote those of its dataset."""
 
     checkpoint: str
     stage: str
-    used: RowsUsed | None
+    used: RowsUsed | None = None
+    data: Data | None = None
     problem: str = ""
-    """Why it is not known, where it is not; empty for a base model, which saw none of our rows."""
+    """Why it is not known, where it is not; empty for a base model that comes from elsewhere: it saw none of our rows."""
 
 
 def rows_of(store: Store, found: FoundCheckpoint) -> list[Touched]:
-    """What touched a checkpoint: the rows of its own steps, then those of the checkpoints that it grew from."""
+    """What touched a checkpoint: the rows of its own steps, then those of the checkpoints that it grew from. A base model
+    below them is among these only where it is not known to have seen none."""
     touched: list[Touched] = []
-    root = read_manifest(found.directory(store), expected_version=found.version)
+    with readable(store.url):
+        root = read_manifest(found.directory(store), expected_version=found.version)
+        stage = stage_of(store, found, root)
 
-    def visit(thing: Thing) -> dict[str, str]:
+    def visit(thing: Thing) -> Mapping[str, str]:
         own = thing.version == root.version
-        manifest = root if own else store.manifest(CHECKPOINTS, thing.version)
-        used, problem = _used(store, found if own else FoundCheckpoint(thing.version), manifest, thing.name)
-        touched.append(Touched(thing.version, thing.name, used, problem))
-        return {name: version for name, version in manifest.parents.items() if _trained(name)}
+        try:
+            with readable(store.address(CHECKPOINTS, thing.version)):
+                manifest = root if own else store.manifest(CHECKPOINTS, thing.version)
+        except IntegrityError as error:
+            touched.append(Touched(thing.version, thing.name, problem=error.problem))
+            return {}
+        told = _papers(store, found if own else FoundCheckpoint(thing.version), manifest, thing.name)
+        if own or thing.name != BASE or told.problem:
+            touched.append(told)
+        return {name: version for name, version in manifest.parents.items() if name in STAGES}
 
-    stage = stage_of(store, found, root)
     if stage not in GRAPH:
         raise IntegrityError(
             f"its papers say that {stage} made it", where=found.directory(store), expected="an asset of the graph"
@@ -82,29 +98,40 @@ def sights(store: Store, name: str) -> list[Sight]:
 
     @cache
     def rows(dataset: str) -> dict[str, str]:
-        return dataset_rows(store.verified(DATASET, dataset))
+        with readable(store.address(DATASET, dataset)):
+            return dataset_rows(store.verified(DATASET, dataset))
 
     @cache
     def sight(version: str) -> Sight | None:
         try:
-            manifest = store.manifest(CHECKPOINTS, version)
-            stage = stage_of(store, FoundCheckpoint(version), manifest) or "checkpoint"
+            with readable(store.address(CHECKPOINTS, version)):
+                manifest = store.manifest(CHECKPOINTS, version)
+                stage = stage_of(store, FoundCheckpoint(version), manifest) or "checkpoint"
         except IntegrityError as error:
             return Sight(version, "checkpoint", "cannot be told", why=error.problem)
         own = _own_sight(version, stage, manifest)
         if own and own.retrain:
             return own
-        for parent_name, parent in sorted(manifest.parents.items()):
-            if _trained(parent_name) and (above := sight(parent)) and above.retrain:
-                return Sight(version, stage, "through a parent", why=f"{parent_name} {parent[:SHORT]}, {above.how}")
-        return own
+        above = [
+            (parent, seen)
+            for parent, grown_from in sorted(manifest.parents.items())
+            if parent in STAGES and (seen := sight(grown_from)) and seen.retrain
+        ]
+        if not above:
+            return own
+        parent, seen = min(above, key=lambda each: not each[1].certain)
+        how: How = "through a parent" if seen.certain else "cannot be told"
+        return Sight(version, stage, how, why=f"{parent} {seen.checkpoint[:SHORT]}, {seen.how}")
 
     def _own_sight(version: str, stage: str, manifest: Manifest) -> Sight | None:
+        told = _papers(store, FoundCheckpoint(version), manifest, stage)
         if stage == BASE:
-            return None
-        used, problem = _used(store, FoundCheckpoint(version), manifest, stage)
-        if DATASET not in manifest.parents:
-            return Sight(version, stage, "cannot be told", why="it does not say which dataset it was trained on")
+            return Sight(version, stage, "cannot be told", why=told.problem) if told.problem else None
+        parents = GRAPH[stage].parents if stage in STAGES else (DATASET,)
+        if silent := [parent for parent in parents if parent not in manifest.parents]:
+            why = f"it does not say which {' and which '.join(silent)} it was made from"
+            return Sight(version, stage, "cannot be told", why=why)
+        used = told.used
         try:
             known = rows(manifest.parents[DATASET])
         except IntegrityError as error:
@@ -115,26 +142,28 @@ def sights(store: Store, name: str) -> list[Sight]:
         if not wanted:
             return None
         if used is None:
-            return Sight(version, stage, "cannot be told", why=problem)
+            return Sight(version, stage, "cannot be told", why=told.problem)
         steps = steps_of(used, wanted)
         return Sight(version, stage, "directly" if steps else "by no step", steps)
 
     return [found for version in store.versions(CHECKPOINTS) if (found := sight(version))]
 
 
-def _trained(name: str) -> bool:
-    """Whether an asset is a checkpoint that learned from our rows."""
-    return name in GRAPH and GRAPH[name].kind == CHECKPOINTS and name != BASE
-
-
-def _used(store: Store, found: FoundCheckpoint, manifest: Manifest, stage: str) -> tuple[RowsUsed | None, str]:
-    """(the rows that a checkpoint's steps saw, why they are not known): only papers that are the manifest's are read."""
-    if stage == BASE:
-        return None, ""
+def _papers(store: Store, found: FoundCheckpoint, manifest: Manifest, stage: str) -> Touched:
+    """What a checkpoint's own papers say of the rows that its steps saw: only papers that are the manifest's are read."""
+    used, data, problem = None, None, ""
     try:
-        passport = parse_passport(found.paper(store, manifest, PASSPORT), PASSPORT)
-        if passport.format < 2:
-            return None, f"its passport, format {passport.format}, does not say which rows it saw"
-        return parse_rows(found.paper(store, manifest, ROWS), ROWS), ""
+        with readable(found.copy or store.address(CHECKPOINTS, manifest.version)):
+            passport = parse_passport(found.paper(store, manifest, PASSPORT), PASSPORT)
+            data = passport.data
+            if passport.stage != stage:
+                problem = f"its manifest says that {stage} made it, its passport, {passport.stage}"
+            elif source := trained_source(passport):
+                problem = f"it was copied from a {source} of this project, and what that saw is not stated"
+            elif stage != BASE and passport.format < 2:
+                problem = f"its passport, format {passport.format}, does not say which rows it saw"
+            elif stage != BASE:
+                used = parse_rows(found.paper(store, manifest, ROWS), ROWS)
     except IntegrityError as error:
-        return None, error.problem
+        problem = error.problem
+    return Touched(manifest.version, stage, used, data, problem)

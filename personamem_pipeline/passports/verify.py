@@ -18,6 +18,7 @@ from personamem_pipeline.passports.chain import SHORT, Thing, walk
 from personamem_pipeline.passports.examine import DATASET, Look, examine
 from personamem_pipeline.passports.finding import STAGES, FoundCheckpoint, on_disk, stage_of
 from personamem_pipeline.passports.links import Link, Verification, changed_file, gone
+from personamem_pipeline.passports.reading import readable
 from personamem_pipeline.passports.seen_rows import benchmark_links, dataset_link
 from personamem_pipeline.passports.signing import signed_makings, verify_signature
 from personamem_pipeline.settings import PROJECT
@@ -59,8 +60,7 @@ def verify(
         if look.thing.name == DATASET and look.manifest is not None:
             result.links.append(dataset_link(look, looks))
         if look.thing.kind == CHECKPOINTS and look.manifest is not None:
-            if look.whole(PASSPORT):
-                result.links += passport_links(look, looks, store)
+            result.links += passport_links(look, looks, store)
             attached = beside if look is first else store.attachments(CHECKPOINTS, look.thing.version)
             signed = signed_makings(attached, public_key) if public_key else ()
             result.links += making_links(look, attached, signed)
@@ -73,11 +73,12 @@ def _root(store: Store, found: FoundCheckpoint) -> Thing | Link:
     """Where the walk begins; a broken link where the checkpoint cannot even say which asset it is."""
     about = f"checkpoint {found.version[:SHORT] if found.version else found.copy}"
     try:
-        if found.copy or on_disk(store):
-            manifest = read_manifest(found.directory(store))
-        else:  # a local copy of what was in the bucket once is not believed
-            manifest = store.manifest(CHECKPOINTS, str(found.version))
-        stage = stage_of(store, found, manifest)
+        with readable(about):
+            if found.copy or on_disk(store):
+                manifest = read_manifest(found.directory(store))
+            else:  # a local copy of what was in the bucket once is not believed
+                manifest = store.manifest(CHECKPOINTS, str(found.version))
+            stage = stage_of(store, found, manifest)
     except IntegrityError as error:
         if found.copy and not any((found.copy / name).exists() for name in (MANIFEST, PASSPORT)):
             raise UserError(
@@ -86,7 +87,7 @@ def _root(store: Store, found: FoundCheckpoint) -> Thing | Link:
                 expected=f"a directory out of the store, with {MANIFEST} and {PASSPORT}",
                 remedy="copy the whole directory, or name another checkpoint",
             ) from error
-        return Link(about, "has its manifest", "BROKEN", error.problem, gone(""))
+        return Link(about, "has its manifest", "BROKEN", f"{error.where}: {error.problem}", gone(""))
     if stage in STAGES:
         return Thing(stage, found.version or manifest.version)
     means = "it is no checkpoint, or its papers were edited: nothing that they say of its origin can be followed"
@@ -115,8 +116,10 @@ def _look(store: Store, thing: Thing, copy: Path | None) -> Look:
     try:
         if on_disk(store):
             return examine(thing, store.path(thing.kind, thing.version))
-        store.check(thing.kind, thing.version)
-        return examine(thing, store.verified(thing.kind, thing.version))
+        with readable(store.address(thing.kind, thing.version)):
+            store.check(thing.kind, thing.version)
+            directory = store.verified(thing.kind, thing.version)
+        return examine(thing, directory)
     except IntegrityError as error:
         means = changed_file(error.where, thing.child) if store.has(thing.kind, thing.version) else gone(thing.child)
         link = Link(thing.label, "is whole in the store", "BROKEN", f"{error.where}: {error.problem}", means)

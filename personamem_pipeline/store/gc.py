@@ -1,12 +1,16 @@
 """Garbage collection: what nothing alive comes from goes, and what killed writers left.
 
 Alive are the versions that somebody names as such (Dagster's latest materializations, registered models), the newest
-reports, everything that is younger than an age, and whatever one of these names in its manifest or passport, down to the
-seeds. A report does not keep the report before it: else nothing would ever go.
+reports, everything that is younger than an age, what work that young was to be made from or came to, and whatever one of
+these names in its manifest or passport, down to the seeds. A report does not keep the report before it: else nothing
+would ever go.
 
 The age (a day, unless a person says otherwise) protects the work of running stages: what they write is young, and what
 is put again becomes young. Scratch of a finished stage goes with its result; that of an unfinished one, from which the
-next run may go on, when nothing that it was to be made from is alive.
+next run may go on, when nothing that it was to be made from is alive. Scratch is local: a stage that somebody runs from a
+shell of another machine, on a bucket, is not seen here.
+
+Only a manifest says what a thing comes from. So nothing is deleted while one that stays has lost it.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from personamem_pipeline.errors import UserError
+from personamem_pipeline.errors import IntegrityError, UserError
 from personamem_pipeline.lineage import PASSPORT, REPORTS
 from personamem_pipeline.store.place import Held, Leftover
 from personamem_pipeline.store.runs import Run, find_runs
@@ -43,7 +47,7 @@ class Plan:
     runs: tuple[Run, ...]
     leftovers: tuple[Leftover, ...]
     missing: tuple[str, ...]
-    """Versions that are said to be alive and are not in the store."""
+    """Versions that are alive and not in the store: what only they come from is among what goes."""
 
     @property
     def bytes(self) -> int:
@@ -54,49 +58,61 @@ class Plan:
 
 def plan(
     found: Found,
-    alive: Iterable[str],
+    latest: Iterable[str],
+    others: Iterable[str],
     names: Callable[[Held], Iterable[str]],
     *,
     now: float,
     age: float,
     keep_reports: int,
 ) -> Plan:
-    """Decide. `names` gives the versions that a thing names, and is asked about what stays only; `now` is in seconds since
-    the epoch, `age` in seconds.
+    """Decide. Alive are `latest`, the versions that Dagster names, and `others`, whoever names them. `names` gives the
+    versions that a thing names, and is asked about what stays only; `now` is in seconds since the epoch, `age` in seconds.
 
     Raises:
-        UserError: nothing of what lies here is alive, as when the store is another than Dagster's.
+        UserError: nothing that lies here is Dagster's, as when the store is another's; others may share a model or two.
+        IntegrityError: something that is to stay has no manifest.
     """
-    here = {held.version: held for held in found.things if held.whole}
-    asked = set(alive)
-    if here and not asked & set(here):
+    things = {held.version: held for held in found.things}
+    latest = set(latest)
+    if things and not latest & set(things):
         raise UserError(
-            f"none of the {len(here)} versions in the store is the latest of any asset",
+            f"none of the {len(things)} versions in the store is the latest of any asset",
             expected="a store and a Dagster instance (DAGSTER_HOME) that belong together",
             remedy="set DAGSTER_HOME, or PERSONAMEM_STORE; delete a store that is not used any more by hand",
         )
-    reports = sorted((held for held in here.values() if held.kind == REPORTS), key=lambda held: held.touched)
-    roots = asked & set(here)
-    roots |= {held.version for held in here.values() if held.touched > now - age}
-    roots |= {held.version for held in reports[len(reports) - keep_reports :]} if keep_reports else set()
-    kept = _closure(roots, here, names)
+    alive, long_ago = latest | set(others), now - age
+    in_work = {version for run in found.runs if run.touched > long_ago for version in run.versions}
+    whole = [held for held in found.things if held.whole]
+    young = {held.version for held in whole if held.touched > long_ago}
+    reports = sorted((held for held in whole if held.kind == REPORTS), key=lambda held: held.touched)
+    newest = {held.version for held in reports[max(len(reports) - keep_reports, 0) :]}
+    kept = _closure((alive | in_work | young | newest) & set(things), things, names)
     return Plan(
         kept=tuple(held for held in found.things if held.version in kept),
-        things=tuple(held for held in found.things if held.version not in kept and held.touched <= now - age),
-        runs=tuple(run for run in found.runs if not run.versions & kept and run.touched <= now - age),
-        leftovers=tuple(one for one in found.leftovers if one.touched <= now - age),
-        missing=tuple(sorted(asked - set(here))),
+        things=tuple(held for held in found.things if held.version not in kept and held.touched <= long_ago),
+        runs=tuple(run for run in found.runs if not run.versions & kept and run.touched <= long_ago),
+        leftovers=tuple(one for one in found.leftovers if one.touched <= long_ago),
+        missing=tuple(sorted(alive - set(things))),
     )
 
 
-def _closure(roots: set[str], here: Mapping[str, Held], names: Callable[[Held], Iterable[str]]) -> set[str]:
+def _closure(roots: set[str], things: Mapping[str, Held], names: Callable[[Held], Iterable[str]]) -> set[str]:
     kept: set[str] = set()
     waiting = sorted(roots)
     while waiting:
         version = waiting.pop()
-        if version not in kept:
-            kept.add(version)
-            waiting += [name for name in names(here[version]) if name in here and here[name].kind != REPORTS]
+        if version in kept:
+            continue
+        if not things[version].whole:
+            raise IntegrityError(
+                "it is to stay and has no manifest, so nobody knows what else is",
+                where=f"{things[version].kind}/{version}",
+                expected="a whole thing: it is alive, or kept by hand, or what stays comes from it",
+                remedy="materialize it again, or put its manifest back; delete it by hand only if what it comes from may go",
+            )
+        kept.add(version)
+        waiting += [name for name in names(things[version]) if name in things and things[name].kind != REPORTS]
     return kept
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -129,14 +129,9 @@ class Objects:
             )
 
     def delete(self, name: str) -> None:
-        """Delete one object that is there."""
-        with self._told():
+        """Delete one object, if it is there."""
+        with self._told(), suppress(FileNotFoundError):
             self._files.delete_file(self._key(name))
-
-    def delete_all(self, name: str) -> None:
-        """Delete everything under a name, if there is anything."""
-        with self._told():
-            self._files.delete_dir_contents(self._key(name), missing_dir_ok=True)
 
     @cached_property
     def _files(self) -> S3FileSystem:

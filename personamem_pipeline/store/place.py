@@ -80,7 +80,11 @@ class Place(Protocol):
         """Everything that is named as scratch of a writer."""
 
     def remove(self, held: Held) -> bool:
-        """Delete it, unless it became younger than `held` says; False then. Once begun, nobody sees it any more."""
+        """Delete it, unless it became younger than `held` says; False then. Once begun, nobody sees it any more.
+
+        Raises:
+            IntegrityError: somebody put it again meanwhile, and it is not whole now.
+        """
 
     def sweep(self, leftover: Leftover) -> None:
         """Delete it."""

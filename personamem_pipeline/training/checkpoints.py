@@ -40,6 +40,8 @@ class Papers:
     rows: RowsUsed | None = None
     extra: dict[str, Any] = field(default_factory=dict)
     """Figures of the stage's own."""
+    files: dict[str, str] = field(default_factory=dict)
+    """Name -> text of what it was trained on beside the dataset's rows; kept in the checkpoint."""
 
 
 def origins(job: StageJob, parent: str) -> Papers:
@@ -113,6 +115,8 @@ def put_checkpoint(job: StageJob, store: Store, directory: Path, section: Sectio
     )
     if papers.rows:
         (directory / ROWS).write_text(rows_text(papers.rows))
+    for name, text in papers.files.items():
+        (directory / name).write_text(text)
     write_json_atomically(directory / PASSPORT, passport.model_dump(mode="json"))
     producer = {"stage": job.stage, "code_version": job.code_version, "config": section.digest}
     return store.put_directory(CHECKPOINTS, directory, parents=job.inputs, producer=producer).version

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.stage_job import StageJob
+from personamem_pipeline.training.mlflow_points import MlflowPoints
 from personamem_pipeline.training.step_lines import Row, append, cut, read_lines
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 METRICS = "metrics.jsonl"
 COLUMNS = 3
@@ -32,8 +29,7 @@ class MetricsLog:
         self.stage = stage
         self.path = job.scratch_directory() / METRICS
         self.rows: list[Row] = [row for _, row in read_lines(self.path)]
-        self._job = job
-        self._client: MlflowClient | None = None
+        self._mlflow = MlflowPoints(job.mlflow_uri, job.mlflow_run_id) if job.mlflow_uri and job.mlflow_run_id else None
         self._resumed = False
 
     def __call__(self, step: int, values: dict[str, float]) -> None:
@@ -44,7 +40,9 @@ class MetricsLog:
         row = {"stage": self.stage, "step": step, **finite}
         append(self.path, [row])
         self.rows.append(row)
-        self._to_mlflow(step, finite)
+        if self._mlflow is not None:
+            points = {f"{self.stage}/{key}": value for key, value in finite.items()}
+            self._mlflow.send(step, points, last=SUMMARY in values)
 
     def last(self, key: str) -> float:
         """The newest value of a quantity; an error if it was never logged."""
@@ -102,16 +100,3 @@ class MetricsLog:
         cut(self.path, keep)
         self.rows = [row for _, row in read_lines(self.path)]
         self._resumed = True
-
-    def _to_mlflow(self, step: int, values: dict[str, float]) -> None:
-        if not (self._job.mlflow_uri and self._job.mlflow_run_id):
-            return
-        from mlflow import MlflowClient  # takes seconds to import
-        from mlflow.entities import Metric
-
-        self._client = self._client or MlflowClient(self._job.mlflow_uri)
-        now = int(time.time() * 1000)
-        self._client.log_batch(
-            self._job.mlflow_run_id,
-            metrics=[Metric(f"{self.stage}/{key}", value, now, step) for key, value in values.items()],
-        )

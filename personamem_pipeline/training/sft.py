@@ -45,7 +45,7 @@ from personamem_pipeline.training.targets import (
     ideal_turns,
     ideal_write,
 )
-from personamem_pipeline.training.teacher import configured_teacher, taught_targets
+from personamem_pipeline.training.teacher import TARGETS, configured_teacher, prompts_digest, taught_targets
 
 
 def write_tasks(histories: Sequence[History], renderer: Renderer, memory: MemoryConfig) -> list[WriteTask]:
@@ -157,7 +157,11 @@ def main(job: StageJob, progress: Progress) -> StageResult:
         taught = taught_targets(tasks, configured_teacher(), memory, config, renderer, scratch, progress)
         targets |= taught.targets
         metrics = {"teacher_accepted": len(taught.targets), "teacher_fell_back": taught.fell_back}
-        extra["teacher"] = {"model": taught.model, "samples": config.teacher_samples, **metrics}
+        papers = replace(papers, files={TARGETS: taught.model_dump_json(indent=1) + "\n"})
+        extra["teacher"] = {
+            "model": taught.model, "prompts": prompts_digest(), "seed": config.seed,
+            "samples": config.teacher_samples, "targets": TARGETS, **metrics,
+        }  # fmt: skip
     made = {task.key: train_row(task, targets[task.key], renderer, memory) for task in tasks}
     rows = [made[task.key] for task in tasks]
     check_context(rows, model.config.max_position_embeddings)

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from personamem_pipeline.errors import Refused, UserError
 from personamem_pipeline.llm.client import Endpoint, Prompt
+from personamem_pipeline.llm.prompts import AROUND
 from personamem_pipeline.memory.chunking import Chunk, render_messages
 from personamem_pipeline.memory.episode import without_repeats
 from personamem_pipeline.memory.generators.rendering import Renderer
@@ -26,12 +27,15 @@ from personamem_pipeline.memory.prompts import EMPTY, MAX_LINES, without_thinkin
 from personamem_pipeline.presets import MemoryConfig, SftConfig
 from personamem_pipeline.progress import Progress
 from personamem_pipeline.records import History
+from personamem_pipeline.seeds import digest
 from personamem_pipeline.settings import load_settings
 from personamem_pipeline.store import write_json_atomically
 from personamem_pipeline.training.labels import ChunkLabels, chunk_labels, forbidden_share, retention
 from personamem_pipeline.training.targets import AnswerTask, Task, WriteTask, choice_reply, deciding_line, with_thought
 
 TARGETS = "teacher.json"
+"""The file of the accepted replies: in the scratch of an unfinished run, and then in the checkpoint, as the only copy of
+what was trained on."""
 LINE = re.compile(r"- [^:\n]+: \S[^\n]*")
 POLL_SECONDS = 0.5
 
@@ -73,6 +77,11 @@ class Taught(BaseModel):
     model: str
     targets: dict[str, str] = Field(description="key of a task -> the accepted reply")
     fell_back: int = Field(description="turns of which no candidate was accepted")
+
+
+def prompts_digest() -> str:
+    """What the texts of both tasks are known by in a passport."""
+    return digest([WRITE, CHOOSE, AROUND])
 
 
 def configured_teacher() -> Endpoint:

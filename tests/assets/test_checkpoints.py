@@ -23,6 +23,7 @@ from assets.stages import Made
 from personamem_pipeline.presets import Preset
 from personamem_pipeline.store import Store
 from resources.registry import CHAMPION, MODEL
+from resources.tracking import Tracking
 from tests.pipeline import Pipeline
 
 TRAINED = ("base_model", "sft_checkpoint", "grpo_checkpoint", "benchmark_report")
@@ -85,6 +86,15 @@ def test_a_command_that_does_not_end_well_materializes_nothing(
     assert expected in failure(result)
     assert pipeline.instance.get_latest_materialization_event(dg.AssetKey("base_model")) is None
     assert runs(pipeline, "base_model") == ["FAILED"]
+
+
+def test_an_mlflow_that_is_away_hides_no_reason(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object) -> None:
+        raise ConnectionError("MLflow is away")
+
+    monkeypatch.setenv("PERSONAMEM_TEST_STAGE", "base_model=refuse")
+    monkeypatch.setattr(Tracking, "fail", away)
+    assert "the dataset has no rows" in failure(pipeline.run("base_model"))
 
 
 @pytest.mark.parametrize(
@@ -251,4 +261,6 @@ def test_the_base_models_fingerprint_follows_its_files(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"12")
     first = source_digest(str(tmp_path))
     (tmp_path / "passport.json").write_text("{}")
-    assert len({bare, first, source_digest(str(tmp_path))}) == 3
+    other = source_digest(str(tmp_path))
+    (tmp_path / "model.safetensors").write_bytes(b"13")
+    assert len({bare, first, other, source_digest(str(tmp_path))}) == 4, "of the same size and with the same papers"

@@ -13,8 +13,9 @@ import dagster as dg
 import pytest
 from mlflow import MlflowClient
 
+import assets.papers
 import assets.stages
-from assets.checks import Outcome
+from assets.checks import RECORDS_AGREE, Outcome
 from assets.papers import MLFLOW_RUN_ID, recorded
 from personamem_pipeline.lineage import GRAPH
 from personamem_pipeline.passports.card import CARD
@@ -193,7 +194,8 @@ def test_a_parent_made_again_while_the_step_began_is_not_recorded_wrongly(
         return resolve(context, *args, **more)
 
     monkeypatch.setattr(assets.stages, "resolve", after_somebody_else)
-    result = trained.run(NAME, "benchmark_report")
+    unchecked = {"ops": {NAME: {"config": {"allow_failed_checks": True}}}}  # nobody has evaluated the newer one
+    result = trained.run(NAME, "benchmark_report", config=unchecked)
     assert not result.success
     (evaluation,) = (each for each in result.get_asset_check_evaluations() if each.check_name == "papers_agree")
     examples = evaluation.metadata["examples"].value
@@ -221,4 +223,28 @@ def test_a_record_that_disagrees_blocks_this_run_and_later_ones(
     refused = trained.run(NAME).get_step_failure_events()[0].step_failure_data.user_failure_data
     assert refused is not None and "failed its blocking check(s) records_agree" in str(refused.description)
     assert "it failed records_agree" in [item.reason for item in trained.stale()]
+    with monkeypatch.context() as patch:
+        patch.setattr(assets.papers, "recorded", _away)
+        assert not evaluate_again(trained, "sft_checkpoint").success
+    assert "it failed records_agree" in [item.reason for item in trained.stale()], "a crash is no second opinion"
     assert trained.run("sft_checkpoint", NAME).success, "made again, it is trusted again"
+    with monkeypatch.context() as patch:
+        patch.setattr(assets.papers, "recorded", _away)
+        assert not trained.run("sft_checkpoint").success
+    refused = trained.run(NAME).get_step_failure_events()[0].step_failure_data.user_failure_data
+    assert refused is not None and "records_agree (not evaluated)" in str(refused.description)
+    assert evaluate_again(trained, "sft_checkpoint").success and trained.run(NAME).success
+
+
+def _away(*_: object) -> Outcome:
+    raise ConnectionError("MLflow is away")
+
+
+def evaluate_again(trained: Pipeline, name: str) -> dg.ExecuteInProcessResult:
+    """`records_agree` alone, as from the UI."""
+    job = (
+        trained.definitions()
+        .resolve_implicit_global_asset_job_def()
+        .get_subset(asset_selection=set(), asset_check_selection={dg.AssetCheckKey(dg.AssetKey(name), RECORDS_AGREE)})
+    )
+    return job.execute_in_process(instance=trained.instance, raise_on_error=False)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from personamem_pipeline.cli import main
-from personamem_pipeline.evaluation.direct import content_digest, first_people
+from personamem_pipeline.errors import UserError
+from personamem_pipeline.evaluation.direct import _training_of, content_digest, first_people
 from personamem_pipeline.evaluation.source import Source
 from personamem_pipeline.settings import PROJECT
 from personamem_pipeline.store import Store
@@ -92,3 +93,18 @@ def test_a_benchmark_is_known_by_its_content(source: Source) -> None:
     assert list(few.by_person) == ["b000", "b001", "b002"]
     assert content_digest(few) == content_digest(source_of([person(index) for index in range(3)]))
     assert content_digest(few) != content_digest(source)
+
+
+def test_a_model_whose_base_was_trained_here_is_not_asked(source: Source, tmp_path: Path) -> None:
+    store, base = Store(tmp_path / "store"), tmp_path / "base"
+    base.mkdir()
+    papers = {"stage": "base_model", "inputs": {}, "code_version": "base/2", "source": {"stage": "sft_checkpoint"}}
+    (base / "passport.json").write_text(json.dumps(papers))
+    version = store.put_directory("checkpoints", base, parents={}, producer={}).version
+    (tmp_path / "model").mkdir()
+    grown = {"format": 2, "stage": "grpo_checkpoint", "inputs": {}, "code_version": "grpo/4", "base": version}
+    (tmp_path / "model" / "passport.json").write_text(json.dumps(grown))
+    for directory in (base, tmp_path / "model"):
+        with pytest.raises(UserError, match="copied from a sft_checkpoint"):
+            _training_of(directory, source, store)
+    assert _training_of(tmp_path, source, store) == []

@@ -18,6 +18,7 @@ from personamem_pipeline.passports.finding import FoundCheckpoint
 from personamem_pipeline.passports.links import Verification
 from personamem_pipeline.passports.making import attach_making
 from personamem_pipeline.passports.records import FILE, ROWS, DagsterOrigin, Hardware, Making
+from personamem_pipeline.passports.rewarded import REWARDS
 from personamem_pipeline.passports.sources import data_behind
 from personamem_pipeline.passports.used import rows_text, rows_used, summary
 from personamem_pipeline.passports.verify import verify
@@ -87,7 +88,7 @@ def build(root: Path) -> Chain:
 
 
 def trained(chain: Chain) -> None:
-    """Both checkpoints of the chain's training dataset."""
+    """Both checkpoints of the chain's training dataset and base model."""
     ids = [(row.question_id, row.person_id) for row in questions(chain)]
     sft = [[row for pair in ids[start : start + 4] for row in pair] for start in range(0, len(ids) - 4, 4)]
     chain.versions["sft_checkpoint"] = checkpoint(chain, "sft_checkpoint", {}, sft)
@@ -124,7 +125,7 @@ def checkpoint(
     if stage == "grpo_checkpoint":
         section["rewards"] = {"choice": 1.0}
         passport["preset"]["digest"] = digest(section)
-        passport["reward"] = {"version": "1", "weights": {"choice": 1.0}, "judge": None, "judge_prompts": None}
+        passport["reward"] = reward({"choice": 1.0})
     passport |= changed
     with tempfile.TemporaryDirectory() as scratch:
         directory = Path(scratch)
@@ -134,6 +135,14 @@ def checkpoint(
             (directory / ROWS).write_text(rows_text(used))
         producer = {"stage": stage, "code_version": f"{stage}/1", "config": digest(section)}
         return chain.store.put_directory("checkpoints", directory, parents=inputs, producer=producer).version
+
+
+def reward(
+    weights: Mapping[str, float], judge: str | None = None, prompts: str | None = None, constant: str = REWARDS
+) -> dict[str, Any]:
+    """A passport's reward, whose version is the digest of the rest."""
+    stated = {"weights": dict(weights), "judge": judge, "judge_prompts": prompts}
+    return {"version": digest([constant, stated]), **stated}
 
 
 def making(chain: Chain, name: str, **changed: Any) -> Making:

@@ -4,73 +4,27 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel
-
-from personamem_pipeline.arrow import stream_parquet, write_parquet
 from personamem_pipeline.lineage import PASSPORT
 from personamem_pipeline.passports.records import ROWS
 from personamem_pipeline.questions.copying import HISTORIES, QUESTIONS
 from personamem_pipeline.records import History, Question
-from personamem_pipeline.store import ATTACHED, MANIFEST, REJECTED, read_manifest, sha256_file
+from personamem_pipeline.store import MANIFEST, REJECTED, read_manifest
 from personamem_pipeline.store import ROWS as SHARD_ROWS
-from tests.passports.chains import SEEDS_FILE, Chain, trained
+from tests.passports.chains import SEEDS_FILE, Chain, checkpoint, questions
+from tests.passports.damaging import (
+    edit_manifest,
+    flip,
+    leave_out_papers,
+    only_making,
+    rename_row,
+    restore,
+    rewrite,
+    swap,
+)
 
 NAMED, FILES = "is the version that is named", "files are the manifest's"
 WEIGHTS = "model.safetensors"
-
-
-def flip(path: Path, place: int | None = None) -> None:
-    """Change the lowest bit of one byte."""
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2 if place is None else place] ^= 1
-    path.write_bytes(content)
-
-
-def edit_manifest(directory: Path, **changed: Any) -> None:
-    """Edit a manifest in place, so that it is well written and lists the files as they are now."""
-    manifest = read_manifest(directory)
-    files = tuple(
-        entry.model_copy(update={"sha256": sha256_file(path), "bytes": path.stat().st_size})
-        for entry, path in ((entry, directory / entry.path) for entry in manifest.files)
-    )
-    (directory / MANIFEST).write_text(manifest.model_copy(update={"files": files, **changed}).text)
-
-
-def swap(first: Path, second: Path) -> None:
-    aside = first.with_name(".aside")
-    first.rename(aside)
-    second.rename(first)
-    aside.rename(second)
-
-
-def rename_row(directory: Path) -> None:
-    """Give a row another id, and the shard a manifest that agrees."""
-    rows = list(stream_parquet(directory / SHARD_ROWS, Question))
-    rows[0] = rows[0].model_copy(update={"question_id": rows[0].question_id + "x"})
-    write_parquet(directory / SHARD_ROWS, Question, rows)
-    edit_manifest(directory)
-
-
-def rewrite(chain: Chain, file: str, record: type[BaseModel], field: str) -> None:
-    """Train the chain on a dataset with another text in every row, under the same ids, parents and producer."""
-    old = chain.store.manifest("training_dataset", chain.versions["training_dataset"])
-    with chain.store.staging() as directory:
-        for entry in old.files:
-            shutil.copy(chain.directory("training_dataset") / entry.path, directory / entry.path)
-        rows = list(stream_parquet(directory / file, record))
-        forged = [row.model_copy(update={field: f"{getattr(row, field)} And praise Acme."}) for row in rows]
-        write_parquet(directory / file, record, forged)
-        put = chain.store.put_directory("training_dataset", directory, parents=old.parents, producer=old.producer)
-    chain.versions["training_dataset"] = put.version
-    trained(chain)
-
-
-def only_making(chain: Chain, name: str) -> Path:
-    (path,) = (chain.directory(name) / ATTACHED / "makings").iterdir()
-    return path
 
 
 def in_shard(chain: Chain) -> tuple[str, str, str]:
@@ -180,6 +134,51 @@ def seeds_changed(chain: Chain) -> tuple[str, str, str]:
     return f"{chain.label('persona_seeds', '00')} and 1 more", f"source {SEEDS_FILE}", "the file was changed since"
 
 
+def passport_left_out(chain: Chain) -> tuple[str, str, str]:
+    leave_out_papers(chain, "grpo_checkpoint")
+    return chain.label("grpo_checkpoint"), "has a passport", "does not say what it was made from"
+
+
+def passport_of_a_parent_left_out(chain: Chain) -> tuple[str, str, str]:
+    leave_out_papers(chain, "sft_checkpoint")
+    steps = [[row.question_id for row in questions(chain)[:4]]]
+    chain.versions["grpo_checkpoint"] = checkpoint(chain, "grpo_checkpoint", {}, steps)
+    return chain.label("sft_checkpoint"), "has a passport", "does not say what it was made from"
+
+
+def lines_ended_otherwise(chain: Chain) -> tuple[str, str, str]:
+    path = chain.directory("base_model") / MANIFEST
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    return chain.label("base_model"), FILES, "not the file that was stored"
+
+
+def one_byte_that_is_read_as_the_same(chain: Chain) -> tuple[str, str, str]:
+    path = chain.directory("questions", "00") / MANIFEST
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r", 1))
+    return chain.label("questions", "00"), FILES, "not the file that was stored"
+
+
+def manifest_is_a_directory(chain: Chain) -> tuple[str, str, str]:
+    path = chain.directory("sft_checkpoint") / MANIFEST
+    path.unlink()
+    path.mkdir()
+    return chain.label("sft_checkpoint"), "has its manifest", "can be neither shown nor checked"
+
+
+def name_too_long(chain: Chain) -> tuple[str, str, str]:
+    manifest = read_manifest(chain.directory("grpo_checkpoint"))
+    entry = manifest.files[0].model_copy(update={"path": "x" * 300})
+    restore(chain, "grpo_checkpoint", manifest.model_copy(update={"files": (entry, *manifest.files)}))
+    return chain.label("grpo_checkpoint"), FILES, "cannot be told on this machine"
+
+
+def failing_disk(chain: Chain) -> tuple[str, str, str]:
+    path = chain.directory("sft_checkpoint") / WEIGHTS
+    path.unlink()
+    path.symlink_to("/proc/self/mem")  # opens, and answers every read with EIO
+    return chain.label("sft_checkpoint"), FILES, "cannot be told on this machine"
+
+
 def dataset_rewritten(chain: Chain) -> tuple[str, str, str]:
     rewrite(chain, QUESTIONS, Question, "user_query")
     return chain.label("training_dataset"), "rows are its shards'", "rows that nobody of its chain wrote"
@@ -194,6 +193,7 @@ DAMAGES: list[Callable[[Chain], tuple[str, str, str]]] = [
     in_shard, in_weights, in_passport, in_rows_used, parent_deleted, dataset_deleted, manifest_deleted, file_deleted,
     row_renamed, shards_swapped, shard_files_swapped, checkpoints_swapped, manifest_edited, own_manifest_edited,
     manifest_edited_alone, manifest_unreadable, making_edited, making_of_another, stray_file, seeds_changed,
-    dataset_rewritten, histories_rewritten,
+    dataset_rewritten, histories_rewritten, passport_left_out, passport_of_a_parent_left_out, lines_ended_otherwise,
+    one_byte_that_is_read_as_the_same, manifest_is_a_directory, name_too_long, failing_disk,
 ]  # fmt: skip
 """Each damages a chain and says: what the first broken link is about, what was recomputed, and words of what it means."""

@@ -16,7 +16,7 @@ from personamem_pipeline.passports.making import attach_making
 from personamem_pipeline.questions.copying import HISTORIES
 from personamem_pipeline.records import History
 from personamem_pipeline.store import MANIFEST
-from tests.passports.chains import Chain, checkpoint, making, questions
+from tests.passports.chains import Chain, checkpoint, making, questions, reward, trained
 
 GRPO = "grpo_checkpoint"
 
@@ -71,9 +71,33 @@ def other_figures(chain: Chain) -> tuple[str, str]:
 
 
 def another_reward(chain: Chain) -> tuple[str, str]:
-    reward = {"version": "1", "weights": {"choice": 9.0}, "judge": None, "judge_prompts": None}
-    with_passport(chain, reward=reward)
+    with_passport(chain, reward=reward({"choice": 9.0}))
     return "reward is the preset's", "paid for something else"
+
+
+def another_judge(chain: Chain) -> tuple[str, str]:
+    with_passport(chain, reward=passport(chain)["reward"] | {"judge": "a better one", "judge_prompts": "0" * 64})
+    return "reward is the preset's", "paid for something else"
+
+
+def another_rewards_version(chain: Chain) -> tuple[str, str]:
+    with_passport(chain, reward=passport(chain)["reward"] | {"version": "0" * 64})
+    return "reward is the preset's", "paid for something else"
+
+
+def a_judge_without_prompts(chain: Chain) -> tuple[str, str]:
+    with_passport(chain, reward=reward({"choice": 1.0}, judge="judge/1"))
+    return "reward is the preset's", "paid for something else"
+
+
+def a_passport_that_is_none(chain: Chain) -> tuple[str, str]:
+    with chain.store.staging() as directory:
+        (directory / PASSPORT).write_text('{"stage": "grpo_checkpoint"}')
+        parents = chain.store.manifest("checkpoints", chain.versions[GRPO]).parents
+        put = chain.store.put_directory("checkpoints", directory, parents=parents, producer={"stage": GRPO})
+    chain.versions[GRPO] = put.version
+    attach_making(chain.store, making(chain, GRPO))
+    return "passport", "does not say what it was made from"
 
 
 def fewer_steps(chain: Chain) -> tuple[str, str]:
@@ -102,7 +126,8 @@ def other_parents_read(chain: Chain) -> tuple[str, str]:
 
 UNTRUE: list[Callable[[Chain], tuple[str, str]]] = [
     another_base, another_author, an_author_left_out, another_dataset, another_parent, other_figures, another_reward,
-    fewer_steps, a_strange_row, other_packages, other_parents_read,
+    another_judge, another_rewards_version, a_judge_without_prompts, a_passport_that_is_none, fewer_steps, a_strange_row,
+    other_packages, other_parents_read,
 ]  # fmt: skip
 """Papers whose digests are all right and that are not true: what is found, and words of what it means."""
 
@@ -115,6 +140,28 @@ def test_papers_that_are_unchanged_and_not_true_are_found(
     (link,) = chain.verify().of("BROKEN")
     assert (link.about, link.what) == (chain.label(GRPO), what)
     assert means in link.means
+
+
+@pytest.mark.parametrize(
+    ("stated", "found"),
+    [
+        (reward({"choice": 1.0}, constant="rewards/7"), "its code was rewards/7, here it is rewards/"),
+        (reward({"choice": 1.0}, "judge/1", "0" * 64), "its judge's prompts were 000000000000"),
+    ],
+)
+def test_a_reward_of_other_code_is_a_gap(chain: Chain, stated: dict[str, Any], found: str) -> None:
+    with_passport(chain, reward=stated)
+    (gap,) = chain.verify().of("gap")
+    assert gap.what == "reward is the preset's" and gap.found.startswith(found) and "its own commit" in gap.means
+
+
+def test_a_base_model_that_was_trained_here_is_a_gap(chain: Chain) -> None:
+    chain.versions["base_model"] = checkpoint(chain, "base_model", {"source": {"stage": GRPO}})
+    trained(chain)
+    for name in ("base_model", "sft_checkpoint", GRPO):
+        attach_making(chain.store, making(chain, name))
+    (gap,) = chain.verify().of("gap")
+    assert gap.about == chain.label("base_model") and gap.found == f"it was copied from a {GRPO} of this project"
 
 
 def test_rows_that_no_shard_wrote(chain: Chain) -> None:

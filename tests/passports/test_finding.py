@@ -13,7 +13,8 @@ from personamem_pipeline.cli import main
 from personamem_pipeline.passports.making import attach_making
 from personamem_pipeline.store import ATTACHED
 from tests.passports.chains import SEEDS_FILE, Chain, checkpoint, making, questions
-from tests.passports.damages import NAMED, WEIGHTS, edit_manifest
+from tests.passports.damages import NAMED, WEIGHTS
+from tests.passports.damaging import edit_manifest
 
 
 def test_a_copied_directory_with_only_the_store_beside_it(

@@ -13,7 +13,7 @@ import pytest
 from personamem_pipeline.errors import IntegrityError
 from personamem_pipeline.lineage import CHECKPOINTS, PASSPORT
 from personamem_pipeline.passports import code, hardware
-from personamem_pipeline.passports.making import attach_making, installed, making_of, makings, record_making
+from personamem_pipeline.passports.making import attach_making, installed, making_of, makings
 from personamem_pipeline.passports.records import MAKINGS, DagsterOrigin
 from personamem_pipeline.settings import PROJECT
 from personamem_pipeline.stage_job import StageJob, StageResult
@@ -47,7 +47,7 @@ def test_a_making_says_who_asked_and_what_it_ran_on(checkpoint: tuple[Store, str
 def test_each_making_has_a_file_of_its_own(checkpoint: tuple[Store, str], tmp_path: Path) -> None:
     store, version = checkpoint
     for run in ("one", "two", "two"):
-        record_making(store, version, settings_at(tmp_path), origin=None, mlflow_run=run)
+        attach_making(store, making_of(store, version, settings_at(tmp_path), origin=None, mlflow_run=run))
     assert [made.mlflow_run for made in makings(store, version)] == ["one", "two", "two"], "also within one second"
 
 

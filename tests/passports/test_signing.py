@@ -15,7 +15,7 @@ from personamem_pipeline.passports.signing import SIGNATURES, encrypted, sign, v
 from personamem_pipeline.passports.verify import verify
 from personamem_pipeline.store import Store
 from tests.passports.chains import Chain
-from tests.passports.damages import edit_manifest, only_making
+from tests.passports.damaging import edit_manifest, only_making
 
 pytest.importorskip("model_signing")
 pytestmark = pytest.mark.skipif(

@@ -17,7 +17,7 @@ from personamem_pipeline.store import Manifest, Store, write_json_atomically
 from tests.pipeline import settings_at
 from tests.stored import SEEDS_FILE, stored_dataset
 
-Papers = tuple[Manifest, Passport, Making]
+Papers = tuple[Manifest, Passport, list[Making]]
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def papers(tmp_path_factory: pytest.TempPathFactory) -> Papers:
     origin = DagsterOrigin(run_id="run-1", asset="sft_checkpoint", parents={"base_model": 7})
     made = making_of(store, manifest.version, settings_at(root), origin=origin, mlflow_run="f00")
     code = Git(commit="c" * 40, dirty=True)
-    return manifest, passport, made.model_copy(update={"git": code, "image": "registry/x@sha256:" + "9" * 64})
+    return manifest, passport, [made.model_copy(update={"git": code, "image": "registry/x@sha256:" + "9" * 64})]
 
 
 def test_the_statement_is_valid_by_the_library(papers: Papers) -> None:
@@ -73,9 +73,18 @@ def test_it_names_the_files_the_parents_the_sources_and_the_code(papers: Papers)
 
 def test_without_a_making_it_says_nothing_of_a_run(papers: Papers) -> None:
     manifest, passport, _ = papers
-    told = checkpoint_statement(manifest, passport, None)
+    told = checkpoint_statement(manifest, passport, [])
     assert set(told["predicate"]["runDetails"]) == {"builder"}
     assert "code" not in {each["name"] for each in told["predicate"]["buildDefinition"]["resolvedDependencies"]}
+
+
+def test_a_run_that_trained_nothing_is_not_the_builder(papers: Papers) -> None:
+    manifest, passport, (made,) = papers
+    origin = DagsterOrigin(run_id="run-2", asset="sft_checkpoint")
+    code = Git(commit="d" * 40, dirty=False)
+    later = made.model_copy(update={"answered": True, "dagster": origin, "git": code, "mlflow_run": None})
+    assert checkpoint_statement(manifest, passport, [made, later]) == checkpoint_statement(*papers)
+    assert checkpoint_statement(manifest, passport, [later]) == checkpoint_statement(manifest, passport, [])
 
 
 def test_without_the_library_it_says_what_to_install(papers: Papers, monkeypatch: pytest.MonkeyPatch) -> None:

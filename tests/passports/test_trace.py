@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from personamem_pipeline.cli import main
-from personamem_pipeline.lineage import PASSPORT
 from personamem_pipeline.passports.finding import FoundCheckpoint
 from personamem_pipeline.passports.records import ROWS
 from personamem_pipeline.passports.trace import Sight, rows_of, sights
-from personamem_pipeline.store import ROWS as SHARD_ROWS
-from tests.passports.chains import Chain, checkpoint, questions
-from tests.passports.damages import flip
+from personamem_pipeline.store import Manifest
+from tests.passports.chains import Chain, checkpoint, questions, trained
+from tests.passports.command import told
+from tests.passports.damaging import flip
 
 SFT, GRPO = "sft_checkpoint", "grpo_checkpoint"
 
@@ -24,11 +23,6 @@ def seen(chain: Chain, name: str) -> dict[str, Sight]:
     """What the chain's own checkpoints have to do with a row or person, by asset."""
     assets = {chain.versions[asset]: asset for asset in (SFT, GRPO)}
     return {assets[sight.checkpoint]: sight for sight in sights(chain.store, name)}
-
-
-def told(capsys: pytest.CaptureFixture[str], chain: Chain, *arguments: str) -> tuple[int, dict[str, Any]]:
-    code = main(["lineage", *arguments, "--store", str(chain.store.root), "--json"])
-    return code, json.loads(capsys.readouterr().out)
 
 
 def test_the_rows_of_a_checkpoint_and_of_the_one_it_grew_from(whole: Chain) -> None:
@@ -61,30 +55,69 @@ def test_a_person_is_all_of_their_rows(whole: Chain) -> None:
     assert set(sight.steps) == {person, *own} and sight.retrain
 
 
-def test_who_was_not_trained_on_has_nothing_to_do_with_any_checkpoint(
-    whole: Chain, capsys: pytest.CaptureFixture[str]
-) -> None:
-    code, found = told(capsys, whole, "b0001")
-    assert code == 0 and found["checkpoints"] == []
-    assert {holder["asset"] for holder in found["data"]} >= {"persona_seeds", "personas", "histories", "benchmark"}
-
-
 def test_what_cannot_be_told_counts_as_seen(chain: Chain) -> None:
     last = questions(chain)[-1].question_id
     flip(chain.directory(SFT) / ROWS)
     found = seen(chain, last)
-    assert (found[SFT].how, found[GRPO].how) == ("cannot be told", "through a parent")
+    assert (found[SFT].how, found[GRPO].how) == ("cannot be told", "cannot be told")
+    assert found[GRPO].why == f"sft_checkpoint {chain.versions[SFT][:12]}, cannot be told"
     assert all(sight.retrain for sight in found.values()), "no step saw it, but nothing proves that any more"
     assert seen(chain, "b0001") == {}, "the dataset does not hold this one"
 
 
-@pytest.mark.parametrize("lost", ["training_dataset", SFT])
+@pytest.mark.parametrize("lost", ["training_dataset", "base_model", SFT])
 def test_a_lost_parent_lets_nobody_be_safe(chain: Chain, lost: str) -> None:
     row = questions(chain)[0].question_id
     strange = "b0001"
     shutil.rmtree(chain.directory(lost))
     assert seen(chain, row)[GRPO].how == "directly", "its own rows.json names it"
     assert seen(chain, strange)[GRPO].retrain, "nothing proves that it was not among them"
+
+
+@pytest.mark.parametrize("source", [{"stage": GRPO}, {"stage": "base_model", "source": {"stage": SFT}}])
+def test_a_base_model_that_was_trained_here_lets_nobody_be_safe(
+    chain: Chain, capsys: pytest.CaptureFixture[str], source: dict[str, Any]
+) -> None:
+    strange = "b0001"
+    assert seen(chain, strange) == {}
+    base = chain.versions["base_model"] = checkpoint(chain, "base_model", {"source": source})
+    trained(chain)
+    found = {sight.checkpoint: sight for sight in sights(chain.store, strange)}
+    assert {found[each].how for each in (base, chain.versions[SFT], chain.versions[GRPO])} == {"cannot be told"}
+    assert "of this project" in found[base].why and f"base_model {base[:12]}" in found[chain.versions[SFT]].why
+    assert told(capsys, chain, strange)[0] == 3
+    code, rows = told(capsys, chain, chain.versions[GRPO])
+    assert code == 3 and [each["stage"] for each in rows["chain"]] == [GRPO, SFT, "base_model"]
+    assert "it was copied from a" in rows["chain"][-1]["problem"]
+
+
+def test_who_does_not_name_a_parent_may_have_grown_from_anything(chain: Chain) -> None:
+    old = chain.store.manifest("checkpoints", chain.versions[GRPO])
+    parents = {"training_dataset": old.parents["training_dataset"]}
+    made = chain.store.put_directory(
+        "checkpoints", copy_of(chain, old, chain.store.root.parent / "copy"), parents=parents, producer=old.producer
+    )
+    sight = seen_of(chain, "b0001", made.version)
+    assert sight.how == "cannot be told" and sight.why == "it does not say which sft_checkpoint it was made from"
+
+
+def test_papers_of_two_stages_are_not_believed(chain: Chain) -> None:
+    old = chain.store.manifest("checkpoints", chain.versions[GRPO])
+    made = chain.store.put_directory(
+        "checkpoints",
+        copy_of(chain, old, chain.store.root.parent / "copy"),
+        parents={},
+        producer={"stage": "base_model"},
+    )
+    assert seen_of(chain, "b0001", made.version).how == "cannot be told"
+
+
+def copy_of(chain: Chain, manifest: Manifest, to: Path) -> Path:
+    """The files of a chain's checkpoint, without its manifest."""
+    to.mkdir()
+    for entry in manifest.files:
+        shutil.copy(chain.store.path("checkpoints", manifest.version) / entry.path, to / entry.path)
+    return to
 
 
 def test_a_passport_of_format_1_does_not_say_which_rows(chain: Chain, capsys: pytest.CaptureFixture[str]) -> None:
@@ -97,53 +130,3 @@ def test_a_passport_of_format_1_does_not_say_which_rows(chain: Chain, capsys: py
 
 def seen_of(chain: Chain, name: str, version: str) -> Sight:
     return next(sight for sight in sights(chain.store, name) if sight.checkpoint == version)
-
-
-def test_the_command_names_who_wrote_a_row_and_what_to_train_again(
-    whole: Chain, capsys: pytest.CaptureFixture[str]
-) -> None:
-    row = questions(whole)[0].question_id
-    code, found = told(capsys, whole, row)
-    assert code == 0 and [each["asset"] for each in found["behind"]] == [
-        "persona_seeds", "personas", "conversations", "histories"
-    ]  # fmt: skip
-    assert {each["person"] for each in (*found["behind"], *found["data"])} == {row.partition(".")[0]}
-    written = next(each["producer"] for each in found["data"] if each["asset"] == "questions")
-    assert written["author"] == "simulator/1" and len(written["prompts"]) == 64 and written["seed"] == "0"
-    assert [sight["retrain"] for sight in found["checkpoints"]] == [True, True]
-    assert main(["lineage", row, "--store", str(whole.store.root)]) == 0
-    out = capsys.readouterr().out
-    assert "must be trained again without it: 2" in out and "directly" in out
-
-
-def test_the_command_lists_the_rows_of_a_checkpoint(whole: Chain, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["lineage", SFT, "--store", str(whole.store.root), "--rows", "2"]) == 0
-    out = capsys.readouterr().out
-    assert f"sft_checkpoint {whole.versions[SFT][:12]}" in out and "more rows: --rows" in out
-    code, found = told(capsys, whole, SFT)
-    (own,) = found["chain"]
-    assert code == 0 and own["steps"] == len(own["rows_per_step"]) == 15
-    assert sum(own["rows_per_step"]) == sum(len(steps) for steps in own["rows"].values())
-
-
-def test_a_broken_shard_is_named_as_not_searched(chain: Chain, capsys: pytest.CaptureFixture[str]) -> None:
-    flip(chain.directory("conversations", "00") / SHARD_ROWS)
-    code, found = told(capsys, chain, "t0001")
-    assert code == 3 and found["not_searched"][0].startswith("conversations ")
-
-
-def test_a_name_that_nobody_has(whole: Chain, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["lineage", "t9999", "--store", str(whole.store.root)]) == 2
-    assert "no checkpoint, row or person of that name" in capsys.readouterr().err
-
-
-def test_the_statement_is_about_verified_files_only(chain: Chain, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("in_toto_attestation")
-    store = ["--store", str(chain.store.root)]
-    assert main(["lineage", GRPO, *store, "--statement"]) == 0
-    statement = json.loads(capsys.readouterr().out)
-    assert {subject["name"] for subject in statement["subject"]} == {PASSPORT, ROWS, "model.safetensors"}
-    assert statement["predicateType"] == "https://slsa.dev/provenance/v1"
-    assert statement["predicate"]["runDetails"]["metadata"]["invocationId"] == "run-1"
-    flip(chain.directory(GRPO) / PASSPORT)
-    assert main(["lineage", GRPO, *store, "--statement"]) == 2

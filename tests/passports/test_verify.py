@@ -18,10 +18,11 @@ from personamem_pipeline.passports.making import attach_making
 from personamem_pipeline.passports.records import ROWS, Git
 from personamem_pipeline.passports.trace import rows_of, sights
 from personamem_pipeline.seeds import rng
-from personamem_pipeline.store import MANIFEST
+from personamem_pipeline.store import ATTACHED, MANIFEST
 from personamem_pipeline.store import ROWS as SHARD_ROWS
 from tests.passports.chains import SEEDS_FILE, TABLES, Chain, making, questions
-from tests.passports.damages import DAMAGES, FILES, WEIGHTS, flip, in_shard
+from tests.passports.damages import DAMAGES, FILES, WEIGHTS, in_shard
+from tests.passports.damaging import flip
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
@@ -51,7 +52,7 @@ def test_the_damage_of_a_relative_is_not_ours(chain: Chain) -> None:
     assert chain.verify("grpo_checkpoint").outcome == "broken"
 
 
-def test_one_changed_bit_in_any_file_is_found(chain: Chain) -> None:
+def test_one_changed_byte_in_any_file_is_found(chain: Chain) -> None:
     def files() -> Iterator[Path]:
         for path in sorted(chain.store.root.rglob("*")):
             if path.is_file() and path.relative_to(chain.store.root).parts[0] not in ("benchmark", "viewers"):
@@ -60,7 +61,8 @@ def test_one_changed_bit_in_any_file_is_found(chain: Chain) -> None:
     checked = 0
     for path in files():
         before = path.read_bytes()
-        flip(path, rng(0, "a byte", path.name, str(path.parent)).randrange(len(before)))
+        draw = rng(0, "a byte", path.name, path.parent.name)
+        flip(path, draw.randrange(len(before)), draw.randrange(1, 256))
         assert chain.verify().outcome == "broken", path
         path.write_bytes(before)
         checked += 1
@@ -119,6 +121,25 @@ def test_a_table_of_another_commit_is_a_gap_that_names_the_commit(chain: Chain) 
     flip(chain.project / SEEDS_FILE)
     sources = [link for link in chain.verify().links if link.what.startswith("source ")]
     assert [link.status for link in sources] == ["BROKEN", "gap"], "a file of the user's is a break, and stands first"
+
+
+def test_a_run_that_only_found_the_checkpoint_says_nothing_of_how_it_was_made(chain: Chain) -> None:
+    (chain.project / TABLES).write_text("other: tables")
+    git = Git(commit="c0ffee" * 6 + "c0ff", dirty=False)
+    later: dict[str, Any] = {"finished": "2026-11-25T10:00:00Z", "answered": True, "packages": {"torch": "3.0"}}
+    attach_making(chain.store, making(chain, "grpo_checkpoint", finished="2026-11-24T10:00:00Z", git=git))
+    attach_making(chain.store, making(chain, "grpo_checkpoint", git=Git(commit="0" * 40, dirty=False), **later))
+    found = chain.verify()
+    assert any(
+        link.found == f"answered by Dagster run run-1 at {later['finished']}, trained nothing" for link in found.links
+    )
+    assert sum(link.found.startswith("finished ") for link in found.links) == 4
+    (gap,) = found.of("gap")
+    assert "of commit c0ffeec0ffee" in gap.means and found.exit_code == 3
+    for path in (chain.directory("grpo_checkpoint") / ATTACHED / "makings").glob("2026112[34]*"):
+        path.unlink()
+    made, table = chain.verify().of("gap")
+    assert made.found == "none of a run that trained it is attached" and "which no making names" in table.means
 
 
 def test_a_manifest_that_does_not_state_its_stage_is_a_gap_everywhere(chain: Chain) -> None:

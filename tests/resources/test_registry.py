@@ -114,6 +114,23 @@ def test_the_report_that_ends_last_does_not_bring_an_older_champion_back(trackin
     assert tracking.judged(verdict("v1"), []) == f"{MODEL} version 1 is the champion", "training made it again"
 
 
+@pytest.mark.parametrize("by_hand", ["1", None])
+def test_a_champion_that_a_person_replaced_stays_replaced(by_hand: str | None, tracking: Tracking) -> None:
+    for version in ("v1", "v2", "v3"):
+        offered(tracking, version)
+    tracking.judged(verdict("v1", compared=False), [])
+    assert tracking.judged(verdict("v2"), []) == f"{MODEL} version 2 is the champion"
+    client = tracking._client()
+    if by_hand:
+        client.set_registered_model_alias(MODEL, CHAMPION, by_hand)
+    else:
+        client.delete_registered_model_alias(MODEL, CHAMPION)
+    said = tracking.judged(verdict("v2"), [])
+    assert said.endswith(f"held back: it was the champion, and somebody moved the alias to version {by_hand}")
+    assert number(tracking, CHAMPION) == by_hand
+    assert tracking.judged(verdict("v3"), []) == f"{MODEL} version 3 is the champion", "a newer one may take its place"
+
+
 def test_the_champion_names_the_report_that_it_passed(uri: str, tracking: Tracking, tmp_path: Path) -> None:
     assert Tracking(uri=f"sqlite:///{tmp_path / 'none.db'}").champion() is None and not list(tmp_path.iterdir())
     assert tracking.champion() is None, "no model is registered"

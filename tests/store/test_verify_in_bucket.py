@@ -13,7 +13,7 @@ from personamem_pipeline.passports.finding import FoundCheckpoint, find_checkpoi
 from personamem_pipeline.passports.verify import verify
 from personamem_pipeline.store import ATTACHED, MANIFEST, Store
 from tests.passports.chains import SEEDS_FILE, Chain, build
-from tests.passports.damages import edit_manifest
+from tests.passports.damaging import edit_manifest
 from tests.store.conftest import InBucket
 
 

@@ -121,3 +121,37 @@ def test_a_step_is_one_call_to_mlflow(tmp_path: Path, monkeypatch: pytest.Monkey
         ("r1", {"grpo/reward": (0.5, 1), "grpo/memory/retained/turn_1": (0.25, 1)}),
         ("r1", {"grpo/reward": (0.75, 2)}),
     ]
+
+
+def test_a_training_goes_on_while_mlflow_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import RestException
+
+    calls: list[list[tuple[str, int]]] = []
+    answers = ["TEMPORARILY_UNAVAILABLE", "", "RESOURCE_DOES_NOT_EXIST"]
+
+    def log_batch(client: MlflowClient, run_id: str, metrics: Any) -> None:
+        calls.append([(metric.key, metric.step) for metric in metrics])
+        if code := answers.pop(0):
+            raise RestException({"error_code": code, "message": "no"})
+
+    monkeypatch.setattr(MlflowClient, "log_batch", log_batch)
+    own = log(tmp_path, mlflow_uri="http://mlflow.invalid", mlflow_run_id="r1")
+    for step in (1, 2):
+        own(step, {"reward": 0.5})
+    assert calls == [[("grpo/reward", 1)]] and "MLflow is away, the training goes on; 1 points wait" in caplog.text
+    own(2, {"train_runtime": 9.0})
+    assert calls[1:] == [[("grpo/reward", 1), ("grpo/reward", 2), ("grpo/train_runtime", 2)]]
+    assert len(own.rows) == 3
+    with pytest.raises(RestException):
+        own(3, {"reward": 0.5})
+
+
+def test_points_that_mlflow_never_took_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    log(tmp_path, mlflow_uri="http://127.0.0.1:9", mlflow_run_id="r1")(1, {"train_runtime": 9.0})
+    assert "1 points are in the metrics file alone" in caplog.text

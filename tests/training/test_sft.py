@@ -32,7 +32,7 @@ from personamem_pipeline.training.sft import (
 )
 from personamem_pipeline.training.supervised import TrainRow
 from personamem_pipeline.training.targets import AnswerTask, Task, WriteTask
-from personamem_pipeline.training.teacher import TARGETS
+from personamem_pipeline.training.teacher import TARGETS, Taught, prompts_digest
 from tests.rooms import rooms
 from tests.stored import stored_dataset, stored_model
 
@@ -162,6 +162,12 @@ def test_the_stage_makes_a_checkpoint(changes: dict[str, Any], policy: Any, rend
     assert passport.data is not None and passport.data.version == dataset
     assert result.metrics["rows"] == 8 and result.metrics["write_rows_over_cap"] == 0
     assert ("teacher_accepted" in result.metrics) == ("targets" in changes)
+    assert (directory / TARGETS).exists() == ("targets" in changes)
+    if "targets" in changes:
+        teacher = passport.model_dump()["teacher"]
+        taught = Taught.model_validate_json((directory / teacher["targets"]).read_text())
+        assert len(taught.targets) == teacher["teacher_accepted"] > 0 and taught.model == teacher["model"]
+        assert teacher["prompts"] == prompts_digest() and teacher["seed"] == preset.sft.seed
     assert TARGETS in RESUMED_FROM, "when the stage is done it goes: the next run asks the teacher of its day"
     assert (job.scratch_directory() / TARGETS).exists() == ("targets" in changes)
     again = main(job, Progress())  # as if nobody had heard of the result: its steps and targets are still there

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from personamem_pipeline.passports.records import Reward
+from personamem_pipeline.passports.rewarded import REWARDS
 from personamem_pipeline.presets import RewardsConfig
 from personamem_pipeline.questions.judge import INSTRUCTIONS, STANCE_INSTRUCTIONS, Judge
 from personamem_pipeline.seeds import digest
 from personamem_pipeline.training.grpo.curriculum import Item
-
-REWARDS = "rewards/1"
-"""Raise it when a reward pays otherwise for the same answer: a reward's code is no part of its weights."""
 
 
 def reward_stated(weights: RewardsConfig, items: Sequence[Item], judge: Judge) -> Reward:
