@@ -1,6 +1,7 @@
 """Ends the pods of runs that have ended, once a minute: what a killed run worker could not clear up any more.
 
-A worker that is only asked to stop ends its pod itself. One that was killed (out of memory, a lost node) leaves it training.
+A worker that is only asked to stop ends its pod itself. One that was killed (out of memory, a lost node) leaves it training;
+one that lives on where its run is over, as after somebody marked it so, makes no new one (`resources.pods.compute`).
 `ownerReferences` end it when the worker is a pod that somebody deletes; this sensor is for all other cases. It touches only
 pods that this Dagster database made.
 """
@@ -12,8 +13,9 @@ from pathlib import Path
 import dagster as dg
 
 from resources.pods.api import Away, PodApi
-from resources.pods.compute import KubernetesPods, instance_id
-from resources.pods.manifest import INSTANCE, MANAGED, RUN
+from resources.pods.compute import KubernetesPods
+from resources.pods.manifest import INSTANCE, MANAGED
+from resources.pods.runs import instance_id, nobody_waits_for
 from resources.pods.template import load_template
 
 PATIENCE = 20.0
@@ -45,8 +47,7 @@ def reap(instance: dg.DagsterInstance, api: PodApi) -> list[str]:
     own = {**MANAGED, INSTANCE: instance_id(instance)}
     ended = []
     for pod in api.pods(",".join(f"{key}={value}" for key, value in own.items())):
-        run = instance.get_run_by_id(pod["metadata"]["labels"][RUN])
-        if (run is None or run.is_finished) and not pod["metadata"].get("deletionTimestamp"):
+        if nobody_waits_for(instance, pod) and not pod["metadata"].get("deletionTimestamp"):
             api.delete(pod["metadata"]["name"])
             ended.append(pod["metadata"]["name"])
     return ended

@@ -52,7 +52,6 @@ class PodApi:
         namespace: str,
         *,
         kubeconfig: Path | None = None,
-        context: str | None = None,
         patience: float = 600.0,
         say: Say | None = None,
     ) -> None:
@@ -60,8 +59,7 @@ class PodApi:
 
         Args:
             namespace: of the pods.
-            kubeconfig: a file; its context `context`, else its current one.
-            context: a context of that file, or of kubectl's.
+            kubeconfig: a file, of which the current context counts.
             patience: seconds of outage to sit out, per call.
             say: is told of an outage, once a minute.
 
@@ -69,9 +67,9 @@ class PodApi:
             UserError: no cluster is configured.
         """
         self.namespace, self.patience = namespace, patience
-        self._kubeconfig, self._context = kubeconfig, context
+        self._kubeconfig = kubeconfig
         self._say: Say = say or (lambda words: None)
-        self._core: Any = connect(self._kubeconfig, self._context)
+        self._core: Any = connect(self._kubeconfig)
         self._known = False
 
     def create(self, manifest: Json) -> Json:
@@ -205,7 +203,7 @@ class PodApi:
     def _problem(self, error: Any) -> str | None:
         """What is wrong for the moment; None where waiting does not help."""
         if error.status == 401 and self._known:  # a token that has run out; whoever issues them has written a new one
-            self._core = connect(self._kubeconfig, self._context)
+            self._core = connect(self._kubeconfig)
             return "401: the token is no longer valid"
         broken = not error.status and "CERTIFICATE_VERIFY_FAILED" not in str(error.reason)  # a TLS connection
         return f"{error.status or 'TLS'}: {error.reason}" if broken or error.status in TRANSIENT else None

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from logging import INFO, WARNING, Logger
+from logging import Logger
 
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._utils.interrupts import capture_interrupts, check_captured_interrupt
@@ -25,7 +25,8 @@ from resources.pods.ending import see_gone
 from resources.pods.log import PodLog
 from resources.pods.manifest import Json
 from resources.pods.messages import PodMessages
-from resources.pods.status import Ended, Leaving, Running, Waiting, last_warning, state, vanished
+from resources.pods.status import Ended, Leaving, Waiting, state, vanished
+from resources.pods.telling import Teller, described
 from resources.pods.template import PodTemplate
 
 QUIET_READS = 3
@@ -34,8 +35,6 @@ ONE_SECOND = 1.2
 """After so long no further pod gets this one's creation time, which the API tells to the second."""
 QUOTA_POLLS = 10
 """A full quota is looked at this much less often than a pod."""
-SAID_EVERY = 600.0
-SAID_AGAIN = 60.0
 FINAL_PATIENCE = 30.0
 """Seconds for what is not worth more: the log of a failure, the removal of a pod that has ended."""
 
@@ -68,7 +67,7 @@ class PodRun:
         self.name: str = manifest["metadata"]["name"]
         self._last: Json | None = None
         self._words = PodLog(api, self.name, messages.take)
-        self._told = ("", "", 0.0)
+        self._teller = Teller(api, self.name, log)
         self._lost = False
 
     def run(self) -> Ended:
@@ -102,7 +101,7 @@ class PodRun:
                 self._api.create(self._manifest)
             except QuotaFull as error:
                 waiting, passed = Waiting("quota", str(error)), time.monotonic() - began
-                self._tell(waiting, passed)
+                self._teller.tell(waiting, passed)
                 if passed > self._patience(waiting):
                     raise NeverStarted(self.name, waiting, passed, "") from error
                 time.sleep(QUOTA_POLLS * self._poll)
@@ -116,7 +115,7 @@ class PodRun:
         while True:
             pod = self._api.read(self.name)
             if pod is None:
-                return vanished(self._last, self._api.events(self.name))
+                return vanished(self._last, self._teller.events())
             self._last = pod
             found = state(pod)
             if isinstance(found, Ended):
@@ -126,9 +125,9 @@ class PodRun:
             if (what := described(self.name, found)[0]) != key:
                 since, key = time.monotonic(), what
             passed = time.monotonic() - since
-            self._tell(found, passed)
+            self._teller.tell(found, passed)
             if isinstance(found, Waiting) and passed > self._patience(found):
-                raise NeverStarted(self.name, found, passed, last_warning(self._api.events(self.name)))
+                raise NeverStarted(self.name, found, passed, self._teller.last_warning())
             if isinstance(found, Leaving) and passed > self._template.grace_seconds + self._template.lost_after_seconds:
                 self._lost = True
                 return Ended(None, "NodeLost", f"it was to end ({found.why}), and its node does not say so", taken=True)
@@ -149,19 +148,6 @@ class PodRun:
             "starting": self._template.start_patience_seconds,
             "pulling": self._template.pull_patience_seconds,
         }[waiting.kind]
-
-    def _tell(self, found: Waiting | Running | Leaving, passed: float) -> None:
-        """Say what the pod does when that changes, and now and then while it waits: silence looks like a hang."""
-        kind, words, said = self._told
-        now = time.monotonic()
-        waits = isinstance(found, Waiting)
-        what, told, level = described(self.name, found)
-        if what == "starting" and passed > SAID_AGAIN and now - said > SAID_AGAIN:
-            told = f"{told}; {last_warning(self._api.events(self.name))}"
-        due = waits and now - said > (SAID_AGAIN if told != words else SAID_EVERY)
-        if what != kind or due:
-            self._told = (what, told, now)
-            self._log.log(level, told)
 
     def _read_to_the_end(self, ended: Ended) -> None:
         """The rest of an ended pod's log. That of a success holds the stage's report, so it is worth all our patience."""
@@ -220,18 +206,3 @@ class PodRun:
             meanwhile=listen,
         ):
             self._log.error(f"pod {self.name} still stands there after it was deleted by force")
-
-
-def described(name: str, found: Waiting | Running | Leaving) -> tuple[str, str, int]:
-    """Which state it is, in one word; what to tell of it, and at which log level."""
-    match found:
-        case Running(node):
-            return "running", f"pod {name} runs on {node}", INFO
-        case Leaving(why):
-            return "leaving", f"pod {name} is being ended by the cluster: {why}", WARNING
-        case Waiting(kind, why):
-            return (
-                kind,
-                f"pod {name} waits: {why}",
-                WARNING if kind in ("quota", "queued", "mismatch", "pulling") else INFO,
-            )

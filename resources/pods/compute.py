@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 from pydantic import Field
 
 from personamem_pipeline.errors import UserError
@@ -19,11 +18,12 @@ from resources.compute import TO_END, TUNING, Compute, one_materialization
 from resources.pods.api import Away, Conflict, PodApi
 from resources.pods.client import NeverStarted, PodRun
 from resources.pods.environment import stage_environment
-from resources.pods.failure import TryAgain, never_started, pod_failure
+from resources.pods.failure import TryAgain, never_started, pod_failure, run_over
 from resources.pods.manifest import Json, pod_manifest
 from resources.pods.messages import PodMessages
 from resources.pods.placing import owner, placed, steps_last, visible
 from resources.pods.predecessors import WORK, Attempt, work_of
+from resources.pods.runs import instance_id, nobody_waits_for, run_is_over
 from resources.pods.status import LOG_LOST, Ended
 from resources.pods.template import PodTemplate, load_template
 
@@ -31,13 +31,13 @@ from resources.pods.template import PodTemplate, load_template
 class KubernetesPods(Compute):
     """The stage is a pod that the template describes; its settings are this machine's, its secrets are the cluster's.
 
-    A pod that the cluster takes away is replaced, `retries` times. A cancelled run ends its pod, with time to save. If this
-    process is killed, its own pod's deletion (`ownerReferences`) or the reaper (`resources.reaper`) ends the stage's.
+    A pod that the cluster takes away is replaced, `retries` times, as long as the run is not over. A cancelled run ends its
+    pod, with time to save. If this process is killed, its own pod's deletion (`ownerReferences`) or the reaper
+    (`resources.reaper`) ends the stage's.
     """
 
     template: str = Field(default=str(POD_TEMPLATE), description="file that says what a pod looks like")
     kubeconfig: str | None = Field(default=None, description="None: the cluster this runs in, else as for kubectl")
-    context: str | None = Field(default=None, description="of the kubeconfig; None: its current one")
     env: dict[str, str] = Field(default_factory=dict, description="variables added to the pod's; no secrets")
     poll_seconds: float = Field(default=2.0, gt=0, description="between two looks at the pod and its log")
     patience_seconds: float = Field(default=600.0, gt=0, description="how long an outage of the API is sat out")
@@ -49,9 +49,11 @@ class KubernetesPods(Compute):
         return cls(template=str(settings.pod_template), kubeconfig=kubeconfig)
 
     def run(self, context: dg.AssetExecutionContext, module: str, job: StageJob) -> dg.MaterializeResult:
+        if run_is_over(context.instance, context.run.run_id):  # perhaps since the last attempt
+            raise run_over(module)
         try:
             template = load_template(Path(self.template)).for_stage(job.stage)
-            visible(template, job)
+            visible(template, job, self._told())
             job = placed(template, job)
             if not steps_last(template, job):
                 context.log.warning("resumable steps go with the pod: give `scratch` in the pod template a claim")
@@ -68,7 +70,6 @@ class KubernetesPods(Compute):
         return PodApi(
             template.namespace,
             kubeconfig=Path(self.kubeconfig) if self.kubeconfig else None,
-            context=self.context,
             patience=self.patience_seconds,
             say=context.log.warning if context else None,
         )
@@ -91,7 +92,7 @@ class KubernetesPods(Compute):
             manifest["metadata"]["labels"][WORK] = work
             attempt = Attempt(
                 api, name, work, context.run.run_id, context.retry_number, template, steps_last(template, job),
-                warn=context.log.warning, poll=self.poll_seconds,
+                lambda pod: nobody_waits_for(context.instance, pod), warn=context.log.warning, poll=self.poll_seconds,
             )  # fmt: skip
             attempt.make_way()
             run = PodRun(
@@ -104,6 +105,8 @@ class KubernetesPods(Compute):
             ended = Ended(None, LOG_LOST, "the end of its log, which holds its report, could not be read", taken=True)
         failure = pod_failure(module, run.name, ended, template, list(messages.words))
         if failure.allow_retries and context.retry_number < template.retries:
+            if run_is_over(context.instance, context.run.run_id):  # its pod was reaped, then
+                raise run_over(module) from failure
             context.log.warning(failure.description)
             raise TryAgain(str(failure.description), template) from failure
         raise failure
@@ -126,16 +129,12 @@ class KubernetesPods(Compute):
                 run_id=context.run.run_id,
                 retry=context.retry_number,
                 instance=instance_id(context.instance),
-                env={**TUNING, **stage_environment(load_settings()), **self.env, **bootstrap},
+                env={**TUNING, **self._told(), **bootstrap},
                 owner=owner(template, os.environ),
             )
         except ValueError as error:
             raise UserError(str(error), where="the environment of a pod") from error
 
-
-def instance_id(instance: dg.DagsterInstance) -> str:
-    """What names a Dagster database."""
-    storage = instance.run_storage
-    if not isinstance(storage, SqlRunStorage):
-        raise UserError("this Dagster instance has no id", where=type(storage).__name__, expected="SQLite or Postgres")
-    return storage.get_run_storage_id()
+    def _told(self) -> dict[str, str]:
+        """What the pod is told of this machine's settings."""
+        return {**stage_environment(load_settings()), **self.env}

@@ -11,7 +11,7 @@ SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where every pod finds who it is, unless its spec says otherwise."""
 
 
-def connect(kubeconfig: Path | None, context: str | None) -> Any:
+def connect(kubeconfig: Path | None) -> Any:
     """A `kubernetes.client.CoreV1Api` for this file, else for the cluster that this process runs in, else for what kubectl
     would take. Its calls are not repeated by themselves: whoever calls knows better which, and for how long.
 
@@ -22,11 +22,11 @@ def connect(kubeconfig: Path | None, context: str | None) -> Any:
 
     configuration = client.Configuration()
     try:
-        if kubeconfig is None and context is None and in_cluster():
+        if kubeconfig is None and in_cluster():
             config.load_incluster_config(client_configuration=configuration)
         else:
             file = str(kubeconfig) if kubeconfig else None
-            config.load_kube_config(file, context=context, client_configuration=configuration)
+            config.load_kube_config(file, client_configuration=configuration)
     except config.ConfigException as error:
         raise UserError(
             f"no Kubernetes cluster: {error}",

@@ -11,8 +11,9 @@ from resources.pods.client import NeverStarted
 from resources.pods.status import DEADLINE, LOG_LOST, OUT_OF_MEMORY, Ended, Kind
 from resources.pods.template import PodTemplate
 
-SHOWN = 16_000
-"""Characters of log in a failure's metadata; it stays in Dagster's event log for ever."""
+SHOWN = 40_000
+"""Characters of log in a failure's metadata, where it stays for ever: the 200 lines that are kept (`messages`), unless they
+are longer than 200 characters each."""
 REMEDIES: dict[Kind, str] = {
     "quota": "wait for the namespace's other pods, or have its quota raised (kubectl describe resourcequota); or raise "
     "schedule_patience_seconds",
@@ -65,6 +66,11 @@ def pod_failure(module: str, name: str, ended: Ended, template: PodTemplate, lin
         },
         allow_retries=again,
     )
+
+
+def run_over(module: str) -> dg.Failure:
+    """The run was ended while its worker lived on: by run monitoring, or by somebody."""
+    return dg.Failure(f"{module}: the run is over, so there is no new pod for it", allow_retries=False)
 
 
 def never_started(module: str, error: NeverStarted) -> dg.Failure:

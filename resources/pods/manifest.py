@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from personamem_pipeline.seeds import digest
-from resources.pods.template import PodTemplate, without_secrets
+from resources.pods.fields import without_secrets
+from resources.pods.template import PodTemplate
 
 Json = dict[str, Any]
 CONTAINER = "stage"

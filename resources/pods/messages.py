@@ -13,6 +13,7 @@ from dagster._core.pipes.context import PipesMessageHandler
 from dagster_pipes import PipesDefaultMessageWriter, PipesParams
 
 LAST_LINES = 200
+"""Kept for a failure, which shows at most `failure.SHOWN` characters of them."""
 MESSAGE = '{"__dagster_pipes_version"'
 
 

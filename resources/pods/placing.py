@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import PurePosixPath
+from urllib.parse import urlsplit
 
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.stage_job import StageJob
@@ -12,8 +14,17 @@ from resources.pods.manifest import Owner
 from resources.pods.template import PLACEHOLDER, PodTemplate
 
 
-def visible(template: PodTemplate, job: StageJob) -> None:
-    """Refuse what a pod could not reach: this machine's own files, an image that nobody named."""
+def visible(template: PodTemplate, job: StageJob, env: Mapping[str, str]) -> None:
+    """Refuse what a pod could not reach: this machine's own files and addresses, an image that nobody named.
+
+    Args:
+        template: of the pod. What its own `env` says was said for pods, and is not looked at.
+        job: of the stage.
+        env: the variables that this machine hands on.
+
+    Raises:
+        UserError: it could not reach something.
+    """
     if template.image_digest == PLACEHOLDER:
         raise UserError(
             "the image is a placeholder",
@@ -38,6 +49,16 @@ def visible(template: PodTemplate, job: StageJob) -> None:
                 where=job.mlflow_uri,
                 expected="http://... of an MLflow server" + (f", or a file under {mount}" if mount else ""),
                 remedy="start `mlflow server` and set MLFLOW_TRACKING_URI",
+            )
+    told = {name: value for name, value in env.items() if name not in template.env}
+    for name, address in {**told, "MLFLOW_TRACKING_URI": job.mlflow_uri or ""}.items():
+        if _of_this_machine(address):
+            raise UserError(
+                "a pod that asks for this address finds itself, and nobody listens there",
+                where=f"{name}={address}",
+                expected="an address that pods reach, too",
+                remedy=f"set {name}"
+                + ("" if name.startswith("MLFLOW") else ", or what pods take for it in the template's `env`"),
             )
 
 
@@ -79,3 +100,13 @@ def owner(template: PodTemplate, environ: Mapping[str, str]) -> Owner | None:
 
 def _reachable(place: str, mount: str | None) -> bool:
     return "://" in place or (mount is not None and PurePosixPath(place).is_relative_to(mount))
+
+
+def _of_this_machine(address: str) -> bool:
+    """Whether a URL leads to the machine, or the pod, that asks for it."""
+    host = (urlsplit(address).hostname or "") if "://" in address else ""
+    try:
+        ip = ip_address(host)
+    except ValueError:  # a name
+        return host == "localhost" or host.endswith(".localhost")
+    return ip.is_loopback or ip.is_unspecified

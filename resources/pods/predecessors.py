@@ -4,6 +4,9 @@ Two pods over one scratch directory would undo each other's steps. So the first 
 time to save, and goes on from what they saved. A later attempt gives way instead: its own pod may have been ended for the
 other's sake, and two runs that take turns would come to nothing. Where steps go with their pod, nobody's is ended.
 
+All this is among runs that live. A pod whose run is over, as a killed worker leaves it, is waited for by nobody, and always
+ended.
+
 Looking first and creating then leaves a moment for another run to do the same. So one looks again after creating, and of
 those who are there by then, the oldest stays.
 """
@@ -44,6 +47,8 @@ class Attempt:
     template: PodTemplate
     steps_last: bool
     """Whether steps outlive the pod that made them."""
+    nobody_waits_for: Callable[[Json], bool]
+    """Whether a pod is known to be that of a run which is over."""
     warn: Callable[[str], None]
     poll: float
 
@@ -51,12 +56,12 @@ class Attempt:
         """Return when no other pod does this work.
 
         Raises:
-            UserError: another run does it and cannot be ended: its steps would be lost, this is a later attempt, or its
-                node does not answer.
+            UserError: another run does it and may not be ended, because its steps would be lost or this is a later
+                attempt; or it cannot be, because its node does not answer.
         """
         others = [pod for pod in self._at_work() if _name(pod) != self.name]
         for pod in others:
-            if self._of_another_run(pod) and not isinstance(state(pod), Leaving):
+            if self._of_another_run(pod) and not isinstance(state(pod), Leaving) and not self.nobody_waits_for(pod):
                 self._may_end(pod)
         for pod in others:
             if not pod["metadata"].get("deletionTimestamp"):
@@ -76,7 +81,7 @@ class Attempt:
         there = self._at_work()
         own = [pod for pod in there if _name(pod) == self.name]
         for pod in there:
-            if own and self._of_another_run(pod) and _age(pod) < _age(own[0]):
+            if own and self._of_another_run(pod) and _age(pod) < _age(own[0]) and not self.nobody_waits_for(pod):
                 raise UserError(
                     "another run began this work at the same time",
                     where=_told(pod),
@@ -102,8 +107,7 @@ class Attempt:
             raise UserError(
                 "another run does this work, and its steps would go with its pod",
                 where=_told(pod),
-                remedy="wait for that run, or cancel it; if it is over, the reaper ends its pod; or give `scratch` in the "
-                "pod template a claim",
+                remedy="wait for that run, or cancel it; or give `scratch` in the pod template a claim",
             )
 
 

@@ -91,10 +91,8 @@ def state(pod: Json) -> State:
 
 
 def vanished(last: Json | None, events: Sequence[Json]) -> Ended:
-    """The end of a pod that is gone, from what was last seen of it and what was told about it."""
+    """The end of a pod that is gone, from what was last seen of it, which was no end, and what was told about it."""
     if last is not None:
-        if isinstance(before := state(last), Ended):
-            return before
         if found := _taken_by(last):
             return Ended(None, *found, taken=True)
         for condition in _conditions(last):

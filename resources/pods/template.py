@@ -8,81 +8,26 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from personamem_pipeline.errors import UserError
+from personamem_pipeline.lineage import CHECKPOINTS, GRAPH, REPORTS
+from resources.pods.fields import ArtifactVolume, Environment, Name, Quantity, ScratchVolume, Strict, Toleration
 
 DIGEST = re.compile(r"@(sha256:[0-9a-f]{64})$")
 PLACEHOLDER = "sha256:" + "0" * 64
-SECRET_NAME = re.compile(r"(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(?:_|$)", re.IGNORECASE)
 LEAST_GRACE = 30
 """Seconds; the launcher of several processes needs some of them to end those that did not save."""
-
-Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$")]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
-MountPath = Annotated[str, Field(pattern=r"^/[^:]+$")]
-Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-
-
-class Strict(BaseModel):
-    """Base of what people write by hand: an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Toleration(Strict):
-    """A taint that the pod may run in spite of."""
-
-    key: str | None = None
-    operator: Literal["Exists", "Equal"] = "Exists"
-    value: str | None = None
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-
-
-class ArtifactVolume(Strict):
-    """Where a local store lies: a claim that many nodes can mount (ReadWriteMany)."""
-
-    claim: Name
-    mount_path: MountPath
-
-
-class ScratchVolume(Strict):
-    """Room for temporary files, caches and (with a store on s3://) resumable steps.
-
-    A claim keeps steps for any later pod. A host path keeps them for pods of the same node. With neither, everything here
-    goes with the pod. Temporary files and caches never lie on a claim, since SQLite does not work on shared file systems.
-    """
-
-    mount_path: MountPath = "/scratch"
-    claim: Name | None = None
-    """Of a volume that many nodes can mount (ReadWriteMany)."""
-    host_path: MountPath | None = None
-    """A directory that is there on the node and that `run_as_user` may write to; nothing makes it, or changes its owner."""
-    size_limit: Quantity | None = None
-    """Of the pod's own directory: all of scratch, or with a claim what is at `local_path`."""
-    local_path: MountPath = "/local"
-    """Where the pod's own directory for temporary files and caches is mounted, where `claim` is given."""
-    may_be_lost: bool = False
-    """With a store on s3:// and a scratch that goes with the pod: start nevertheless, and train from the beginning after
-    every preemption."""
-
-    @property
-    def home(self) -> str:
-        """Where temporary files and caches lie: on a file system that no other node has."""
-        return self.local_path if self.claim else self.mount_path
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Self:
-        if self.host_path and (self.claim or self.size_limit):
-            raise ValueError("host_path is instead of claim and size_limit: give one")
-        return self
+STAGES = tuple(name for name, node in GRAPH.items() if node.kind in (CHECKPOINTS, REPORTS))
+"""The assets that are made by a stage of their own, and so in a pod."""
 
 
 class StageOverrides(Strict):
-    """What one stage's pod has instead; a field that is not given is the template's."""
+    """What one stage's pod has instead; a field that is not given is the template's. The types allow None, which only stands
+    for what is not given: the one null that may be written is `priority_class`, for none."""
 
     gpus: int | None = Field(default=None, ge=0)
     cpu: Quantity | None = None
@@ -92,7 +37,14 @@ class StageOverrides(Strict):
     tolerations: tuple[Toleration, ...] | None = None
     priority_class: Name | None = None
     deadline_seconds: int | None = Field(default=None, gt=0)
-    env: dict[Variable, str] | None = None
+    env: Environment | None = None
+
+    @field_validator("*")
+    @classmethod
+    def _no_null(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is None and info.field_name != "priority_class":
+            raise ValueError("null is no value of it: leave the field out for the template's")
+        return value
 
 
 class PodTemplate(Strict):
@@ -114,19 +66,19 @@ class PodTemplate(Strict):
     memory: Quantity
     shm_size: Quantity = "64Gi"
     """/dev/shm, for NCCL and the workers that load data; counts against `memory`."""
-    node_selector: dict[str, str] = {}
+    node_selector: dict[str, str] = Field(default_factory=dict)
     tolerations: tuple[Toleration, ...] = ()
     priority_class: Name | None = None
     service_account: Name = "default"
     run_as_user: int = Field(default=1000, gt=0)
     run_as_group: int = Field(default=1000, gt=0)
-    labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
     kueue_queue: str | None = None
     """Name of a LocalQueue; the pod then waits until Kueue lets it go."""
 
-    env: dict[Variable, str] = {}
-    """Plain values only; they win over what this machine's settings pass on."""
+    env: Environment = Field(default_factory=dict)
+    """They win over what this machine's settings pass on."""
     env_from_secrets: tuple[Name, ...] = ()
     """Secrets of the namespace, all keys of which become variables."""
     artifacts: ArtifactVolume | None = None
@@ -136,7 +88,7 @@ class PodTemplate(Strict):
     grace_seconds: int = Field(default=300, ge=LEAST_GRACE)
     """Between SIGTERM and SIGKILL: time to save."""
     deadline_seconds: int = Field(default=172_800, gt=0)
-    """Of running, not of waiting."""
+    """From the moment a node takes the pod: pulling its image counts, queuing for a node does not."""
     schedule_patience_seconds: float = Field(default=86_400, gt=0)
     """How long to queue where a node would do, once it has room, or where the namespace's quota is used up. To the
     scheduler, more GPUs than any node has look like GPUs in use: its words, a warning in the run's log, are the hint."""
@@ -153,7 +105,7 @@ class PodTemplate(Strict):
     """New pods for a stage whose pod the cluster took away (preemption, a lost node, too little memory)."""
     retry_delay_seconds: float = Field(default=30, ge=0)
 
-    stages: dict[str, StageOverrides] = {}
+    stages: dict[str, StageOverrides] = Field(default_factory=dict)
     """Asset -> what its pod has instead."""
 
     @property
@@ -171,21 +123,16 @@ class PodTemplate(Strict):
     def for_stage(self, stage: str) -> PodTemplate:
         """The template with a stage's own values in it."""
         own = self.stages.get(stage, StageOverrides())
-        given = {name: getattr(own, name) for name in own.model_fields_set if getattr(own, name) is not None}
+        given = {name: getattr(own, name) for name in own.model_fields_set}
         if "env" in given:
             given["env"] = {**self.env, **given["env"]}
         return self.model_copy(update={**given, "stages": {}})
 
-    @field_validator("env")
-    @classmethod
-    def _no_secrets(cls, env: dict[str, str]) -> dict[str, str]:
-        return without_secrets(env)
-
     @field_validator("stages")
     @classmethod
-    def _none_in_stages(cls, stages: dict[str, StageOverrides]) -> dict[str, StageOverrides]:
-        for own in stages.values():
-            without_secrets(own.env or {})
+    def _known(cls, stages: dict[str, StageOverrides]) -> dict[str, StageOverrides]:
+        if unknown := sorted(stages.keys() - set(STAGES)):
+            raise ValueError(f"no stage is called {', '.join(unknown)}; there are {', '.join(STAGES)}")
         return stages
 
     @model_validator(mode="after")
@@ -193,14 +140,6 @@ class PodTemplate(Strict):
         if self.image_digest is None and not self.allow_tag:
             raise ValueError("image has no digest: write name@sha256:..., or set allow_tag")
         return self
-
-
-def without_secrets(env: dict[str, str]) -> dict[str, str]:
-    """The variables as they are; `ValueError` where one looks like a secret, which everybody who may read pods would see."""
-    for name in env:
-        if SECRET_NAME.search(name):
-            raise ValueError(f"{name} looks like a secret: put it into a Secret and name that in env_from_secrets")
-    return env
 
 
 def load_template(path: Path) -> PodTemplate:

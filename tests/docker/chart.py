@@ -49,17 +49,11 @@ CHART: dict[str, set[str]] = {
     },
     "dagsterDaemon.runCoordinator": {"enabled", "type", "config"},
     "dagsterDaemon.runRetries": {"enabled", "maxRetries", "retryOnAssetOrOpFailure"},
-    # charts/dagster/subschema/run_launcher.py (RunLauncher, RunLauncherConfig, K8sRunLauncherConfig, RunK8sConfig)
+    # charts/dagster/subschema/run_launcher.py (RunLauncher, RunLauncherConfig)
     "runLauncher": {"type", "config"},
     "runLauncher.config": {"celeryK8sRunLauncher", "k8sRunLauncher", "customRunLauncher"},
-    "runLauncher.config.k8sRunLauncher": {
-        "image", "imagePullPolicy", "jobNamespace", "loadInclusterConfig", "kubeconfigFile", "envConfigMaps", "envSecrets",
-        "envVars", "volumeMounts", "volumes", "labels", "failPodOnRunFailure", "resources", "schedulerName",
-        "securityContext", "runK8sConfig",
-    },
-    "runLauncher.config.k8sRunLauncher.runK8sConfig": {
-        "containerConfig", "podSpecConfig", "podTemplateSpecMetadata", "jobSpecConfig", "jobMetadata",
-    },
+    # charts/utils/utils.py (ConfigurableClass); templates/helpers/instance/_run-launcher.tpl writes `config` as it stands
+    "runLauncher.config.customRunLauncher": {"module", "class", "config"},
     # charts/dagster/subschema/postgresql.py (PostgreSQL, Service)
     "postgresql": {
         "image", "enabled", "postgresqlHost", "postgresqlUsername", "postgresqlPassword", "postgresqlDatabase",

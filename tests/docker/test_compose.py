@@ -11,13 +11,11 @@ import yaml
 from dagster._core.instance.config import dagster_instance_config
 
 from personamem_pipeline.settings import PROJECT
-from resources.pods.template import load_template
+from resources.pods.template import STAGES, load_template
 from tests.docker.files import DOCKER, SETTINGS
 
 COMPOSE: dict[str, Any] = yaml.safe_load((DOCKER / "compose.yaml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
-PODS = ("base_model", "sft_checkpoint", "grpo_checkpoint", "benchmark_report")
-"""The stages that a run may hold, each in a pod of its own."""
 GPU: dict[str, Any] = yaml.safe_load((DOCKER / "compose.gpu.yaml").read_text())["services"]
 
 
@@ -56,6 +54,14 @@ def test_only_variables_that_are_read(name: str) -> None:
         assert not re.search(r"password|secret", re.sub(r"\$\{[^}]*\}", "", text), re.IGNORECASE)  # only from outside
 
 
+def test_docker_hands_its_signal_on_to_the_stages() -> None:
+    """tests/production/test_code_server.py has what a signal to the group does."""
+    assert SERVICES["code-server"]["init"] is True
+    assert environment("code-server")["TINI_KILL_PROCESS_GROUP"] == "1"
+    assert environment("code-server").items() > environment("webserver").items()
+    assert SERVICES["code-server"]["stop_grace_period"] == "10m"
+
+
 def test_the_database_is_where_dagster_looks() -> None:
     instance = yaml.safe_load((DOCKER / "dagster" / "compose.yaml").read_text())
     database = instance["storage"]["postgres"]["postgres_db"]
@@ -91,7 +97,7 @@ def test_each_instance_is_one_that_dagster_takes_and_frees_its_slots(path: Path,
     assert monitoring["cancel_timeout_seconds"] >= 600
     template = load_template(DOCKER / "kubernetes" / "pod.yaml")
     queued = template.schedule_patience_seconds + template.start_patience_seconds
-    assert monitoring["max_runtime_seconds"] >= len(PODS) * (queued + template.deadline_seconds)
+    assert monitoring["max_runtime_seconds"] >= len(STAGES) * (queued + template.deadline_seconds)
     retries: Any = config["run_retries"]
     assert retries["retry_on_asset_or_op_failure"] is False
     concurrency: Any = config["concurrency"]

@@ -5,21 +5,24 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import pytest
 import yaml
+from dagster._config import validate_config
+from dagster._serdes import ConfigurableClass
+from dagster_k8s import K8sRunLauncher
 from dagster_k8s.container_context import K8sContainerContext
 from dagster_k8s.job import DagsterK8sJobConfig, UserDefinedDagsterK8sConfig, construct_dagster_k8s_job
 
 from resources.pods.template import load_template
 from tests.docker.chart import CHART, USER_DEPLOYMENT
-from tests.docker.files import DOCKER
+from tests.docker.files import DOCKER, copies, final, variables
 from tests.docker.test_manifests import KUSTOMIZATION, SECRETS, names
 
 VALUES: dict[str, Any] = yaml.safe_load((DOCKER / "helm" / "values.yaml").read_text())
 PRODUCTION: dict[str, Any] = yaml.safe_load((DOCKER / "dagster" / "production.yaml").read_text())
-LAUNCHER: dict[str, Any] = VALUES["runLauncher"]["config"]["k8sRunLauncher"]
 (CODE,) = VALUES["dagster-user-deployments"]["deployments"]
 
 
@@ -33,7 +36,6 @@ def at(path: str) -> dict[str, Any]:
 
 def rendered() -> dict[str, Any]:
     """dagster.yaml as the chart writes it from these values, its three equal storages in one."""
-    raw = LAUNCHER["runK8sConfig"]
     custom = VALUES["computeLogManager"]["config"]["customComputeLogManager"]
     database = VALUES["postgresql"]
     ticks = {kind: {"purge_after_days": VALUES["retention"][kind]["purgeAfterDays"]} for kind in ("schedule", "sensor")}
@@ -50,24 +52,7 @@ def rendered() -> dict[str, Any]:
                 }
             }
         },
-        "run_launcher": {
-            "module": "dagster_k8s",
-            "class": VALUES["runLauncher"]["type"],
-            "config": {
-                "load_incluster_config": LAUNCHER["loadInclusterConfig"],
-                "job_namespace": LAUNCHER["jobNamespace"],
-                "image_pull_policy": LAUNCHER["imagePullPolicy"],
-                "service_account_name": VALUES["global"]["serviceAccountName"],
-                "instance_config_map": "dagster-instance",
-                "postgres_password_secret": VALUES["global"]["postgresqlSecretName"],
-                "run_k8s_config": {
-                    "container_config": raw["containerConfig"],
-                    "pod_template_spec_metadata": raw["podTemplateSpecMetadata"],
-                    "pod_spec_config": raw["podSpecConfig"],
-                    "job_spec_config": raw["jobSpecConfig"],
-                },
-            },
-        },
+        "run_launcher": VALUES["runLauncher"]["config"]["customRunLauncher"],
         "python_logs": {"managed_python_loggers": VALUES["pythonLogs"]["managedPythonLoggers"]},
         "telemetry": VALUES["telemetry"],
         "retention": ticks,
@@ -99,6 +84,22 @@ def test_the_chart_has_a_value_of_every_name(path: str) -> None:
 
 def test_the_charts_instance_is_production_yaml() -> None:
     assert rendered() == PRODUCTION
+
+
+def test_the_launcher_is_the_chart_s_custom_one_and_is_in_the_image() -> None:
+    assert VALUES["runLauncher"].keys() == {"type", "config"} and VALUES["runLauncher"]["type"] == "CustomRunLauncher"
+    launcher = PRODUCTION["run_launcher"]
+    loaded = getattr(importlib.import_module(launcher["module"]), launcher["class"])
+    assert issubclass(loaded, K8sRunLauncher) and issubclass(loaded, ConfigurableClass)
+    assert validate_config(loaded.config_type(), launcher["config"]).success
+    image = DOCKER / "orchestrator.Dockerfile"
+    room = launcher["module"].split(".")[0]
+    assert (room, room) in copies(image) and variables(image)["PYTHONPATH"] == "/app"
+    assert final(image, "WORKDIR") == ["/app"]
+    # What the chart would have said of its own K8sRunLauncher.
+    assert launcher["config"]["service_account_name"] == VALUES["global"]["serviceAccountName"]
+    assert launcher["config"]["postgres_password_secret"] == VALUES["global"]["postgresqlSecretName"]
+    assert launcher["config"]["instance_config_map"] == "dagster-instance"
 
 
 def test_the_chart_says_nothing_twice() -> None:
@@ -159,6 +160,7 @@ def test_a_run_worker_is_a_pod_that_kubernetes_takes_and_outlives_its_gpu_pod() 
     }
     assert container["resources"]["limits"] == {"memory": "8Gi"}
     assert spec["service_account_name"] == "personamem-orchestrator"
+    assert spec["priority_class_name"] == "personamem-service"
     assert spec["security_context"]["run_as_non_root"] is True
     grace = load_template(DOCKER / "kubernetes" / "pod.yaml").grace_seconds
     cancel = PRODUCTION["run_monitoring"]["cancel_timeout_seconds"]

@@ -13,7 +13,7 @@ import yaml
 
 from personamem_pipeline.presets import load_preset
 from personamem_pipeline.settings import load_settings
-from resources.pods.template import PLACEHOLDER, load_template
+from resources.pods.template import PLACEHOLDER, STAGES, load_template
 from tests.docker import kueue
 from tests.docker.files import DOCKER, SETTINGS
 
@@ -112,6 +112,20 @@ def test_a_workload_finds_what_it_names(workload: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("workload", workloads(), ids=lambda one: one["metadata"]["name"])
+def test_no_stage_takes_a_service_s_place(workload: dict[str, Any]) -> None:
+    classes = {one["metadata"]["name"]: one for one in OBJECTS if one["kind"] == "PriorityClass"}
+    service = classes[workload["spec"]["template"]["spec"]["priorityClassName"]]
+    assert service["preemptionPolicy"] == "Never"
+    template = load_template(KUBERNETES / "pod.yaml")
+    for stage in STAGES:
+        own = template.for_stage(stage)
+        assert own.priority_class is not None
+        assert classes[own.priority_class]["value"] < service["value"]
+        # Where there is no GPU to be had, a stage's pod is among the pods of others, who know nothing of these classes.
+        assert own.gpus or classes[own.priority_class]["preemptionPolicy"] == "Never"
+
+
+@pytest.mark.parametrize("workload", workloads(), ids=lambda one: one["metadata"]["name"])
 def test_a_workload_is_bounded_probed_and_unprivileged(workload: dict[str, Any]) -> None:
     spec = workload["spec"]["template"]["spec"]
     (container,) = spec["containers"]
@@ -150,7 +164,7 @@ def test_pods_of_gpu_stages_find_what_they_name() -> None:
     scratches = re.findall(r"^#   (scratch: .*?)(?: +#.*)?$", text, re.MULTILINE)
     assert len(scratches) == 3  # the alternatives that its comments offer
     for line in scratches:
-        offered = template.model_validate({**template.model_dump(), **yaml.safe_load(line)}).scratch
+        offered = template.model_validate({**template.model_dump(exclude_unset=True), **yaml.safe_load(line)}).scratch
         assert offered.claim is None or offered.claim in names("PersistentVolumeClaim")
         assert offered.claim or offered.host_path or offered.may_be_lost
     vllm = next(one for one in workloads() if one["metadata"]["name"] == "personamem-vllm")["spec"]["template"]["spec"]

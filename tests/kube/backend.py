@@ -22,6 +22,7 @@ KUEUE_LABEL, KUEUE_GATE = "kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/admission
 PRIORITIES = {
     "system-node-critical": 2000001000,
     "system-cluster-critical": 2000000000,
+    "personamem-service": 10000,
     "personamem-training": 1000,
     "personamem-opportunistic": 10,
 }

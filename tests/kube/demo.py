@@ -24,7 +24,8 @@ import yaml
 from rich.console import Console
 
 from personamem_pipeline.errors import UserError
-from personamem_pipeline.settings import PROJECT
+from personamem_pipeline.settings import PROJECT, load_settings
+from resources.pods.environment import stage_environment
 from tests.kube.cluster import FakeCluster
 from tests.kube.objects import Json
 
@@ -61,10 +62,22 @@ def main() -> int:
     dagster_home.mkdir(exist_ok=True)
     shutil.copyfile(PROJECT / ".dagster_home" / "dagster.yaml", dagster_home / "dagster.yaml")
     console = Console(file=os.fdopen(os.dup(sys.stdout.fileno()), "w"), highlight=False)
+    try:
+        return play(home, dagster_home, console)
+    except UserError as error:
+        console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        return 2
+
+
+def play(home: Path, dagster_home: Path, console: Console) -> int:
+    """Run the demo on a cluster that lives as long."""
     with tempfile.TemporaryDirectory() as directory, FakeCluster(Path(directory)) as cluster:
         template = Path(directory) / "laptop.yaml"
-        template.write_text(yaml.safe_dump(laptop_template(home), sort_keys=False))
+        # The pods are processes of this machine, and find at its localhost what it finds. So the template says it for them.
+        values = laptop_template(home, env=stage_environment(load_settings()))
+        template.write_text(yaml.safe_dump(values, sort_keys=False))
         os.environ |= {
+            "MLFLOW_TRACKING_URI": f"sqlite:///{home / 'mlflow.db'}",
             "PERSONAMEM_COMPUTE": "kubernetes", "PERSONAMEM_KUBECONFIG": str(cluster.kubeconfig),
             "PERSONAMEM_POD_TEMPLATE": str(template), "PERSONAMEM_HOME": str(home), "DAGSTER_HOME": str(dagster_home),
         }  # fmt: skip
@@ -80,16 +93,11 @@ def run(console: Console) -> int:
     from personamem_pipeline.definitions import build_defs
     from personamem_pipeline.lineage import shard_names
     from personamem_pipeline.presets import load_preset
-    from personamem_pipeline.settings import load_settings
 
-    try:
-        settings = load_settings()
-        shards = shard_names(load_preset(settings.preset, seed=settings.seed).data.shards)
-        with dg.DagsterInstance.get() as instance:
-            report = demo.bring_up_to_date(console, build_defs(settings), instance, settings, shards)
-    except UserError as error:
-        console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-        return 2
+    settings = load_settings()
+    shards = shard_names(load_preset(settings.preset, seed=settings.seed).data.shards)
+    with dg.DagsterInstance.get() as instance:
+        report = demo.bring_up_to_date(console, build_defs(settings), instance, settings, shards)
     if report is None:
         return 1
     demo.show(console, report)

@@ -73,7 +73,13 @@ class Bench:
             "PERSONAMEM_KUBECONFIG": str(self.kube.kubeconfig), "PERSONAMEM_POD_TEMPLATE": str(self.template),
         }  # fmt: skip
 
-    def run(self, compute: Compute | None = None, meanwhile: Happening | None = None, after: int = 2) -> Outcome:
+    def run(
+        self,
+        compute: Compute | None = None,
+        meanwhile: Happening | None = None,
+        after: int = 2,
+        instance: dg.DagsterInstance | None = None,
+    ) -> Outcome:
         """Materialize; once the first pod has done `after` steps, let `meanwhile` happen to it."""
         happening = threading.Thread(target=self._happen, args=(meanwhile, after), daemon=True)
         self._problem = None
@@ -81,7 +87,10 @@ class Bench:
             happening.start()
         began = time.monotonic()
         result = dg.materialize(
-            [stepping_asset(str(self.store))], resources={"compute": compute or self.pods()}, raise_on_error=False
+            [stepping_asset(str(self.store))],
+            instance=instance,
+            resources={"compute": compute or self.pods()},
+            raise_on_error=False,
         )
         seconds = time.monotonic() - began
         if meanwhile:

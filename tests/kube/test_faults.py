@@ -211,6 +211,13 @@ def test_an_answer_that_is_lost_after_the_deed(bench: Bench, expected: str, meth
     assert kube.faults.injected == 1
 
 
+def test_events_that_may_not_be_read_only_explain_less(bench: Bench, expected: str) -> None:
+    kube = bench.kube
+    kube.faults.fail(10_000, "GET", "/events$", 403)
+    settled(bench, bench.run(meanwhile=lambda name: kube.delete(name, grace=0)), expected, processes=2)
+    assert kube.faults.injected == 1  # a refusal is not asked for twice
+
+
 @pytest.mark.parametrize("when", ["midway", "while_it_ends"])
 def test_an_api_server_that_is_away(bench: Bench, expected: str, when: str) -> None:
     kube = bench.kube
@@ -385,6 +392,32 @@ def test_the_pod_of_a_killed_worker_is_reaped(fake: FakeCluster, tmp_path: Path,
         instance.report_run_failed(run)
         assert reap(instance, api) == [name]
         assert reap(instance, api) == []
+    gone(fake)
+    settled(bench, bench.run(), expected, processes=2)
+
+
+@pytest.mark.parametrize("when", ["while_it_runs", "before_the_next"])
+def test_a_worker_that_lives_makes_no_pod_for_a_run_that_is_over(
+    when: str, fake: FakeCluster, tmp_path: Path, expected: str
+) -> None:
+    """Run monitoring, or somebody, has marked the run as failed, and the reaper has ended its pod."""
+    bench = Bench(tmp_path / "home", fake, retry_delay_seconds=1.5)
+    api = bench.pods().api(load_template(bench.template))
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+
+        def end(name: str) -> None:
+            [run] = instance.get_runs()
+            if when == "before_the_next":
+                fake.preempt(name)
+                fake.wait_for(lambda: not fake.pods())
+                time.sleep(0.5)  # the worker has seen it, and waits before it tries again
+            instance.report_run_failed(run)
+            assert reap(instance, api) == ([name] if when == "while_it_runs" else [])
+
+        outcome = bench.run(meanwhile=end, instance=instance)
+    tell(outcome, outcome.failure)
+    assert not outcome.success and "the run is over" in outcome.failure
+    assert len(fake.made()) == 1
     gone(fake)
     settled(bench, bench.run(), expected, processes=2)
 

@@ -22,8 +22,10 @@ from personamem_pipeline.presets import load_preset
 from personamem_pipeline.settings import PROJECT
 from personamem_pipeline.stage_job import StageJob
 from resources.compute import Compute, LocalProcess
-from resources.pods.compute import KubernetesPods, instance_id
+from resources.pods.compute import KubernetesPods
 from resources.pods.manifest import ATTEMPT, MANAGED, RUN, STAGE, pod_manifest
+from resources.pods.predecessors import WORK, work_of
+from resources.pods.runs import instance_id
 from resources.pods.template import load_template
 from resources.reaper import build_reaper, reap
 from tests.kube.cluster import FakeCluster
@@ -36,13 +38,13 @@ SAY = "tests.commands.tiny_pod"
 
 
 def template_at(directory: Path, kube: Cluster, **more: Any) -> Path:
-    """A small pod template whose volumes are below `directory`."""
+    """A small pod template whose volumes are below `directory`. Its deadline counts from before an image is pulled."""
     path = directory / "pod.yaml"
     (directory / "scratch").mkdir(exist_ok=True)
     values = {
         "image": IMAGE, "namespace": kube.namespace, "gpus": 0, "cpu": "100m", "memory": "256Mi", "shm_size": "16Mi",
         "artifacts": {"claim": "artifacts", "mount_path": str(directory)},
-        "scratch": {"mount_path": str(directory / "scratch")}, "grace_seconds": 30, "deadline_seconds": 120,
+        "scratch": {"mount_path": str(directory / "scratch")}, "grace_seconds": 30, "deadline_seconds": 1800,
         "lost_after_seconds": 0, "retry_delay_seconds": 0, **more,
     }  # fmt: skip
     path.write_text(yaml.safe_dump(values))
@@ -249,6 +251,45 @@ def test_a_pod_that_is_taken_too_often_is_a_failure_that_says_so(tmp_path: Path,
     assert "took the pod" in description
     assert "Preempt" in description
     assert "waiting from step 0 on" in metadata["last_lines"]
+
+
+def test_addresses_of_this_machine_are_refused_before_a_pod_is_made(
+    tmp_path: Path, fake: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PERSONAMEM_LLM_BASE_URL", "http://localhost:8000/v1")
+    monkeypatch.setenv("PERSONAMEM_LLM_MODEL", "author")
+    description, _ = failure_of(run(pods_on(tmp_path, fake, {"TINY_POD": "done"}), job_at(tmp_path)))
+    assert "PERSONAMEM_LLM_BASE_URL=http://localhost:8000/v1" in description
+    assert not fake.made()
+    there = {"PERSONAMEM_LLM_BASE_URL": "http://vllm:8000/v1"}
+    assert run(pods_on(tmp_path, fake, {"TINY_POD": "done"}, env=there), job_at(tmp_path)).success
+
+
+def test_a_run_begun_again_has_its_dead_predecessor_s_pod_ended_where_steps_do_not_last(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, fake: FakeCluster
+) -> None:
+    scratch = tmp_path_factory.mktemp("scratch")
+    compute = pods_on(tmp_path, fake, {"TINY_POD": "done"}, scratch={"mount_path": str(scratch), "may_be_lost": True})
+    template, job = load_template(Path(compute.template)), job_at(tmp_path, scratch=str(scratch / "steps"))
+    api = compute.api(template)
+    sleeping = ["python", "-c", "import time; time.sleep(60)"]
+
+    def left_by(run_id: str, instance: dg.DagsterInstance) -> str:
+        manifest = pod_manifest(
+            template, stage=job.stage, command=sleeping, run_id=run_id, retry=0, instance=instance_id(instance), env={},
+            owner=None,
+        )  # fmt: skip
+        manifest["metadata"]["labels"][WORK] = work_of(job)
+        return str(api.create(manifest)["metadata"]["name"])
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        alive = left_by(create_run_for_test(instance, status=dg.DagsterRunStatus.STARTED).run_id, instance)
+        description, _ = failure_of(run(compute, job, instance))
+        assert f"pod {alive} of run" in description and "its steps would go with its pod" in description
+        api.delete(alive, grace=0)
+        left_by(create_run_for_test(instance, status=dg.DagsterRunStatus.FAILURE).run_id, instance)
+        assert run(compute, job, instance).success
+    fake.wait_for(lambda: not fake.pods())
 
 
 def test_the_reaper_ends_pods_of_ended_runs_of_its_own_database(tmp_path: Path, kube: Cluster) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from personamem_pipeline.errors import UserError
 from resources.pods.api import PodApi
-from resources.pods.manifest import pod_manifest
+from resources.pods.manifest import RUN, pod_manifest
 from resources.pods.predecessors import WORK, Attempt
 from resources.pods.template import load_template
 from tests.kube.cluster import FakeCluster
@@ -35,10 +35,14 @@ class Site:
         manifest["metadata"]["labels"][WORK] = "work"
         return str(self.api.create(manifest)["metadata"]["name"])
 
-    def attempt(self, run_id: str, name: str = "own", *, retry: int = 0, steps_last: bool = True) -> Attempt:
+    def attempt(
+        self, run_id: str, name: str = "own", *, retry: int = 0, steps_last: bool = True, over: tuple[str, ...] = ()
+    ) -> Attempt:
+        """`over`: the runs that are known to be."""
         return Attempt(
-            self.api, name, "work", run_id, retry, self.template, steps_last, warn=self.warned.append, poll=0.05
-        )
+            self.api, name, "work", run_id, retry, self.template, steps_last,
+            lambda pod: pod["metadata"]["labels"][RUN] in over, warn=self.warned.append, poll=0.05,
+        )  # fmt: skip
 
     def phase(self, name: str) -> str:
         return str(self.fake.pod(name)["status"]["phase"])
@@ -66,6 +70,15 @@ def test_a_healthy_pod_of_another_run_is_left_alone(given: dict[str, Any], told:
     with pytest.raises(UserError, match=told):
         site.attempt("own", **given).make_way()
     assert not site.fake.pod(name)["metadata"].get("deletionTimestamp")
+
+
+@pytest.mark.parametrize("given", [{"retry": 1}, {"steps_last": False}])
+def test_a_pod_whose_run_is_over_is_ended_whatever_it_has(given: dict[str, Any], site: Site) -> None:
+    name = site.start("other", SLEEP)
+    site.fake.wait_for(lambda: site.phase(name) == "Running")
+    site.attempt("own", **given, over=("other",)).make_way()
+    assert not site.fake.pods()
+    assert f"pod {name} of run other" in site.warned[0]
 
 
 @pytest.mark.parametrize("steps_last", [True, False])
@@ -96,5 +109,6 @@ def test_of_two_pods_the_older_stays(site: Site) -> None:
     site.attempt(runs[older], older).check_alone()
     with pytest.raises(UserError, match="at the same time"):
         site.attempt(runs[younger], younger).check_alone()
+    site.attempt(runs[younger], younger, over=(runs[older],)).check_alone()
     site.attempt(runs[younger], "gone").check_alone()
     site.attempt(runs[older], younger).check_alone()  # an earlier pod of the same run is none

@@ -88,7 +88,7 @@ def test_a_pod_without_gpus_sees_none() -> None:
     ],
 )
 def test_volumes_are_as_the_template_says(scratch: dict[str, str], kinds: dict[str, Any], home: str) -> None:
-    given = {**load_template(POD_TEMPLATE).model_dump(), "scratch": scratch, "artifacts": None}
+    given = {**load_template(POD_TEMPLATE).model_dump(exclude_unset=True), "scratch": scratch, "artifacts": None}
     made = manifest(template=PodTemplate.model_validate(given))
     volumes = {volume.pop("name"): volume for volume in made["spec"]["volumes"]}
     del volumes["shm"]
@@ -104,7 +104,9 @@ def test_no_owner_and_no_queue_leave_no_trace() -> None:
     metadata = manifest(owner=None)["metadata"]
     assert "ownerReferences" not in metadata
     assert not [label for label in metadata["labels"] if "kueue" in label]
-    queued = PodTemplate.model_validate({**load_template(POD_TEMPLATE).model_dump(), "kueue_queue": "h100"})
+    queued = PodTemplate.model_validate(
+        {**load_template(POD_TEMPLATE).model_dump(exclude_unset=True), "kueue_queue": "h100"}
+    )
     assert manifest(template=queued)["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "h100"
 
 

@@ -36,7 +36,7 @@ def job(store: str = "/data/store", **more: Any) -> StageJob:
     ],
 )
 def test_what_a_pod_can_reach_is_let_through(given: dict[str, str], more: dict[str, Any]) -> None:
-    visible(template(**more), job(**given))
+    visible(template(**more), job(**given), {"PERSONAMEM_LLM_BASE_URL": "http://vllm:8000/v1", "WORDS": "localhost"})
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,19 @@ def test_what_it_cannot_reach_is_refused_before_it_starts(
     given: dict[str, str], more: dict[str, Any], told: str
 ) -> None:
     with pytest.raises(UserError, match=told):
-        visible(template(**more), job(**given))
+        visible(template(**more), job(**given), {})
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "127.0.0.1", "127.1.2.3", "[::1]", "0.0.0.0", "mlflow.localhost", "LOCALHOST"]
+)
+def test_an_address_at_which_a_pod_finds_itself_is_refused(host: str) -> None:
+    with pytest.raises(UserError, match=r"MLFLOW_TRACKING_URI=.*\n.*\n.*set MLFLOW_TRACKING_URI$"):
+        visible(template(), job(mlflow_uri=f"http://{host}:5000"), {})
+    told = {"PERSONAMEM_S3_ENDPOINT": f"http://{host}:9000"}
+    with pytest.raises(UserError, match=r"PERSONAMEM_S3_ENDPOINT=.*\n.*\n.*or what pods take for it"):
+        visible(template(), job(), told)
+    visible(template(env={"PERSONAMEM_S3_ENDPOINT": "http://minio:9000"}), job(), told)
 
 
 def test_steps_lie_beside_a_local_store_and_on_the_scratch_volume_otherwise() -> None:

@@ -115,7 +115,6 @@ def test_a_pod_that_is_gone_is_explained_by_what_was_last_seen_or_told() -> None
     away = {"type": "Ready", "status": "False", "reason": "NodeNotReady", "message": "node n is unreachable"}
     assert vanished(running | {"status": {**running["status"], "conditions": [away]}}, []).reason == "NodeLost"
     assert vanished(running, [{"reason": "Preempted", "message": "by pod x"}]).message == "by pod x"
-    assert vanished(terminated(0, "Completed"), []).code == 0
 
 
 def test_the_last_warning_is_the_newest() -> None:

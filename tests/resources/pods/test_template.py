@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
+from assets.checkpoints import COMMANDS
 from personamem_pipeline.errors import UserError
 from personamem_pipeline.settings import POD_TEMPLATE
-from resources.pods.template import SECRET_NAME, PodTemplate, load_template
+from resources.pods.fields import SECRET_NAME
+from resources.pods.template import STAGES, PodTemplate, load_template
 
 
 def default(**more: Any) -> dict[str, Any]:
@@ -37,6 +39,8 @@ def test_the_default_explains_every_field() -> None:
         ({"scratch": {"claim": "a", "host_path": "/b"}}, "scratch"),
         ({"scratch": {"host_path": "/b", "size_limit": "5Gi"}}, "scratch"),
         ({"stages": {"base_model": {"gpu": 0}}}, "stages.base_model.gpu"),
+        ({"stages": {"base_model": {"gpus": None}}}, "stages.base_model.gpus"),
+        ({"stages": {"grpo_chekpoint": {"gpus": 4}}}, "no stage is called grpo_chekpoint; there are base_model"),
         ({"env": {"PERSONAMEM_LLM_API_KEY": "sk-1"}}, "looks like a secret"),
         ({"stages": {"base_model": {"env": {"HF_TOKEN": "hf"}}}}, "looks like a secret"),
         ({"artifacts": {"claim": "a", "mount_path": "data"}}, "artifacts.mount_path"),
@@ -69,6 +73,18 @@ def test_a_stage_has_its_own_values_and_the_template_s_others() -> None:
     assert (base.gpus, base.node_selector, base.env) == (0, {}, {"A": "1", "B": "2"})
     assert base.memory == template.memory
     assert (grpo.gpus, grpo.env) == (8, {"A": "1", "B": "1"})
+
+
+def test_the_stages_are_those_that_are_commands() -> None:
+    assert set(STAGES) == set(COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"), [({}, "urgent"), ({"priority_class": None}, None), ({"priority_class": "lazy"}, "lazy")]
+)
+def test_a_stage_may_have_no_priority_class(own: dict[str, Any], expected: str | None) -> None:
+    template = PodTemplate.model_validate(default(priority_class="urgent", stages={"base_model": own}))
+    assert template.for_stage("base_model").priority_class == expected
 
 
 @pytest.mark.parametrize(
