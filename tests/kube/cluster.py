@@ -86,7 +86,7 @@ class FakeCluster(Backend):
         known = (container.process for container in self.kubelet.containers.values())
         return [process.pid for process in known if process is not None and process.poll() is None]
 
-    def wait_for(self, condition: Callable[[], object], seconds: float = 30, what: str = "") -> None:
+    def wait_for(self, condition: Callable[[], object], seconds: float = 60, what: str = "") -> None:
         """Wait until a condition holds; `TimeoutError` with the pods' state where it does not."""
         deadline = time.monotonic() + seconds
         while not condition():

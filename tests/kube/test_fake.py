@@ -152,7 +152,7 @@ def test_who_ignores_sigterm_is_killed_after_the_grace(fake: FakeCluster) -> Non
 
 def test_what_befalls_pods_is_told_as_kubernetes_tells_it(fake: FakeCluster) -> None:
     for name in ("oom", "evicted", "late", "moved"):
-        start(fake, pod(name, SLEEP, **({"activeDeadlineSeconds": 1} if name == "late" else {})))
+        start(fake, pod(name, SLEEP, **({"activeDeadlineSeconds": 3} if name == "late" else {})))
     fake.wait_for(lambda: all("up" in fake.log(name) for name in ("oom", "evicted", "moved")))
     fake.kill("oom")
     fake.evict("evicted")
