@@ -1,4 +1,4 @@
-"""For all tests: hypothesis has no deadline, because a busy machine is no fault of the code; and signals are as at a terminal."""
+"""For all tests: hypothesis has no deadline, as a busy machine is no fault of the code; and signals are as at a terminal."""
 
 from __future__ import annotations
 
